@@ -48,11 +48,23 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
 const ASM: readonly (readonly [start: string, tests: readonly string[]])[] = [
   [
     'livepatch.s',
-    ['test/livepatch/order.test.ts', 'test/machine/gap.test.ts', 'test/livepatch/born_and_gone.test.ts'],
+    [
+      'test/livepatch/handler.test.ts',
+      'test/livepatch/order.test.ts',
+      'test/machine/gap.test.ts',
+      'test/livepatch/born_and_gone.test.ts',
+    ],
   ],
   [
     'ftrace_64.s',
-    ['test/machine/gap.test.ts', 'test/livepatch/born_and_gone.test.ts', 'test/ftrace/bug.test.ts'],
+    [
+      'test/machine/gap.test.ts',
+      'test/livepatch/born_and_gone.test.ts',
+      'test/ftrace/bug.test.ts',
+      'test/ftrace/register.test.ts',
+      'test/tracing/trace_pipe.test.ts',
+      'test/machine/observed_edges.test.ts',
+    ],
   ],
   ['shadow.s', ['test/livepatch/shadow.test.ts']],
   ['bundle.s', ['test/bundle/gate.test.ts']],

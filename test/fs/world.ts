@@ -43,6 +43,10 @@ const REGS = LAYOUT.pt_regs.fields;
 const KEPT = [REG.rbx, REG.rbp, REG.r12, REG.r13, REG.r14, REG.r15];
 const ARGS = [REG.rdi, REG.rsi, REG.rdx, REG.rcx, REG.r8, REG.r9];
 
+/** X86_EFLAGS_IF, with which each call begins, and is to end. */
+const INTERRUPTS = 0x200n;
+const FLAGS = INTERRUPTS | 2n;
+
 /** Guest user memory that tests may write: the user stacks. */
 export const USER = USER_STACK_BASE;
 
@@ -174,7 +178,7 @@ export class World {
     regs[REG.rsp] -= 8n;
     this.core.mem.writeU64(regs[REG.rsp], SCRATCH);
     regs[REG.rip] = typeof fn === 'string' ? this.sym(fn) : fn;
-    regs[REG.rflags] = 2n;
+    regs[REG.rflags] = FLAGS;
     KEPT.forEach((reg, i) => {
       regs[reg] = BigInt(0x6b657074 + i);
     });
@@ -184,6 +188,7 @@ export class World {
     const lost = KEPT.filter((reg, i) => regs[reg] !== BigInt(0x6b657074 + i));
     if (lost.length > 0 || regs[REG.rsp] !== sp)
       throw new Error(`${fn} has not given back registers ${lost.join(', ')}, or the stack pointer`);
+    if ((regs[REG.rflags] & INTERRUPTS) === 0n) throw new Error(`${fn} has left interrupts off`);
     return regs[REG.rax];
   }
 

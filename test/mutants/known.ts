@@ -138,6 +138,24 @@ export const KNOWN: readonly Known[] = [
     why: 'a thread that waits for another one, which the transition waits for to leave a function: tests have it with the thread itself',
   },
   {
+    mutant:
+      'asm/x86_64/ftrace_64.s: ftrace_regs_caller: exchange: mov rdx, [rip+function_trace_op]; mov [rsp+pt_regs_r15], r15 -> mov [rsp+pt_regs_r15], r15; mov rdx, [rip+function_trace_op]',
+    is: 'equivalent',
+    why: 'what is loaded is in data or in a trampoline, what is stored on the stack',
+  },
+  {
+    mutant:
+      'asm/x86_64/shadow.s: __klp_shadow_get_or_alloc: exchange: mov esi, [rsp+shadow_gfp]; or esi, __GFP_ZERO -> or esi, __GFP_ZERO; mov esi, [rsp+shadow_gfp]',
+    is: 'equivalent',
+    why: 'all memory is zeroed, as init_on_alloc has it, whatever the flags say',
+  },
+  {
+    mutant:
+      'asm/x86_64/sched.s: __schedule: exchange: jz .Lborrow; mov rdx, r13 -> mov rdx, r13; jz .Lborrow',
+    is: 'equivalent',
+    why: 'mov changes no flags, and what is at .Lborrow does not read rdx',
+  },
+  {
     mutant: 'asm/x86_64/livepatch.s: __klp_unpatch_object: drop: ud2 -> ',
     is: 'open',
     why: 'the warning of an unregistration that fails: no test has one fail',

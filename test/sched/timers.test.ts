@@ -32,6 +32,17 @@ describe('what is left of a timeout', () => {
 });
 
 describe('a sleep', () => {
+  it('that is over before it has begun leaves its task running, as its state says', async () => {
+    const fn = await world.kernel(
+      `push rbx\nmov rbx, rdi\nxor edi, edi\ncall do_nanosleep\nmov rax, gs:[$current_task]
+       mov eax, [rax+${LAYOUT.task_struct.fields.__state}]\nmov [rbx], eax\nxor eax, eax\npop rbx\nret`,
+    );
+    const shared = world.zeroed(8);
+    world.machine.inspect.core.mem.writeU32(shared, 0xffffffff);
+    expect(world.untilGone([world.thread(fn, shared)])).toBe(true);
+    expect(world.u32(shared)).toBe(0);
+  });
+
   it.each([
     ['msleep', 1, 3],
     ['msleep', 4, 3],
