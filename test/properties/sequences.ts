@@ -101,6 +101,23 @@ class SequenceRun {
       },
       ['transition', 'fault', 'hole', 'gap', 'int3', 'blocked', 'klp_relocs', 'gate'],
     );
+    this.#s.machine.events.subscribe((event) => event.type === 'call' && this.#noteCall(event), ['call']);
+  }
+
+  /** A task that has not switched gets the version of an older patch where that in transition has one, too: counted once a sequence. */
+  #noteCall({ func, version, patchState }: Extract<KernelEvent, { type: 'call' }>): void {
+    const { livepatch } = this.#s.machine.inspect;
+    const { transitionPatch } = livepatch;
+    if (
+      !transitionPatch ||
+      version === 'original' ||
+      patchState !== this.#s.machine.inspect.core.kernel.constants.KLP_UNPATCHED
+    )
+      return;
+    if (version.endsWith(`[${transitionPatch.name}]`)) return;
+    const [name] = func.split(' ');
+    const funcs = transitionPatch.objects().flatMap((object) => object.funcs());
+    if (funcs.some(({ oldName }) => oldName === name)) this.tally['older version'] = 1;
   }
 
   #noteTransition(what: string): void {

@@ -25,6 +25,7 @@ const FLOOR: Tally = {
   fault: 60,
   klp_relocs: 5,
   gate: 8,
+  'older version': 15,
   crowd: 8,
   'outcomes foreseen': 300,
   plain: 350,

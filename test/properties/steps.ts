@@ -144,6 +144,27 @@ function step(kind: Kind): fc.Arbitrary<Step> {
   );
 }
 
+/** What many begin with, so that what comes finds a patch in place: its module, and a patch whose transition is over. */
+const BEGINNINGS: readonly (readonly [ModuleName, ...ModuleName[]])[] = [
+  ['target', 'patch_target'],
+  ['patch_target', 'target'],
+  ['target', 'patch_both'],
+];
+
+const beginning = (kind: Kind): fc.Arbitrary<Step[]> => {
+  const none = fc.constant<Step[]>([]);
+  if (kind === 'bundle') return none;
+  const patched = fc
+    .tuple(fc.constantFrom(...BEGINNINGS), fc.constantFrom(...(ARGS.target ?? [''])))
+    .map(([modules, args]): Step[] => [
+      ...modules.map(
+        (module): Step => ({ do: 'load', module, args: module === 'target' ? args : '', wait: true }),
+      ),
+      { do: 'pass', ms: 1100 },
+    ]);
+  return weighted([2, none], [1, patched]);
+};
+
 /**
  * A CPU of few instructions a tick does nothing but switch between so many that want to run; and a thread that is always
  * preempted where it is looked at is never reliable by its frames.
@@ -160,8 +181,10 @@ const sequenceOf = (kind: Kind): fc.Arbitrary<Sequence> =>
       kind: fc.constant(kind),
       tasksPerRelax: fc.constantFrom(64, 64, 2),
       crowd: weighted([31, fc.constant(0)], [1, fc.constant(70)]),
+      before: beginning(kind),
       steps: fc.array(step(kind), { minLength: 1, maxLength: 14, size: 'max' }),
     })
+    .map(({ before, steps, ...machine }) => ({ ...machine, steps: [...before, ...steps] }))
     .map(fastEnough);
 
 export const sequence: fc.Arbitrary<Sequence> = weighted(
