@@ -118,13 +118,10 @@ export class Exit {
   /** finish_task_switch() of the next task: the dead one's stack is free. */
   #putTaskStack(task: TaskStruct): void {
     this.#fork.freeStack(task);
-    const parent = this.#zombies.get(task);
-    // The parent may have looked in between, on another CPU, when the child still had its stack.
-    if (parent) this.#sched.wakeUpState(parent, this.#constants.TASK_INTERRUPTIBLE);
-    else this.#freeTask(task);
+    if (!this.#zombies.has(task)) this.#freeTask(task);
   }
 
-  /** release_task() */
+  /** release_task(). Its memory is there until it has left its stack. */
   #release(task: TaskStruct): void {
     this.#zombies.delete(task);
     this.#core.tasks.unlink(task);
@@ -158,7 +155,7 @@ export class Exit {
     this.#core.slab.free(task.addr);
   }
 
-  /** Zombies are in the task list, and have no stack once the CPU left it. */
+  /** Zombies are in the task list; a parent may have them while they are on their way to leave their stack. */
   isZombie(task: TaskStruct): boolean {
     return this.#zombies.has(task);
   }
@@ -174,7 +171,7 @@ export class Exit {
     const any = want === -1 || want === 0;
     const mine = (child: TaskStruct) => this.#parentOf(child) === task && (any || child.pid === want);
     const children = [...this.#core.tasks.processes()].filter((t) => !t.isKthread && mine(t));
-    const gone = children.find((child) => this.#zombies.has(child) && child.stackSlot < 0);
+    const gone = children.find((child) => this.#zombies.has(child));
     if (gone) {
       task.state = this.#constants.TASK_RUNNING;
       const status = this.#syscallArg(call, 1);

@@ -1,6 +1,7 @@
 // Birth, death and waiting: fork, exit, wait4, signals, kernel threads; and that nothing is lost.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Stepper } from '../../src/check/stepper.ts';
 import { USER_TEXT_BASE } from '../../src/guest/windows.ts';
 import { KernelError } from '../../src/kernel/errno.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
@@ -9,6 +10,7 @@ import { MS, World } from './world.ts';
 
 const SIGKILL = 9;
 const SIGTERM = 15;
+const WNOHANG = 1;
 const [FORK, WAIT4, KILL, PAUSE, EXIT_GROUP, GETPID, SCHED_YIELD] = [57, 61, 62, 34, 231, 39, 24];
 
 let world: World;
@@ -93,6 +95,29 @@ describe('fork', () => {
     expect(ended(task)).toBe(true);
     expect(status(task)).toBe(14 * 16 + 10);
     expect(mem.isMapped(addr, 4) ? mem.readU32(addr) : undefined).toBe(before);
+  });
+
+  it('is waited for by who asks again and again, also while it has not left its stack', async () => {
+    const { fork, core } = world.machine.inspect;
+    const children: TaskStruct[] = [];
+    fork.onFork.push((_parent, child, copied) => void (copied && children.push(child)));
+    // Each child ends at once, while the parent polls on the other CPU.
+    const poll = `mov edi, -1\nmov rsi, rsp\nmov edx, ${WNOHANG}\nxor r10d, r10d\n${sys(WAIT4)}`;
+    const task = await world.user(
+      `sub rsp, 16\nmov ebp, 3\n1: ${sys(FORK)}\ntest eax, eax\njz 3f\nmov ebx, eax\n2: ${poll}\ntest eax, eax\njz 2b\ncmp eax, ebx\n` +
+        `jne 4f\ncmp dword ptr [rsp], 0x700\njne 4f\ndec ebp\njnz 1b\n${exit('42')}\n3: ${exit('7')}\n4: ${exit('1')}`,
+    );
+    let onTheirWay = 0;
+    const isOver = () => {
+      const child = children.at(-1);
+      if (child && child.stackSlot >= 0 && core.tasks.byPid(child.pid) !== child) onTheirWay++;
+      return status(task) !== undefined;
+    };
+    const stepper = new Stepper(world.machine);
+    expect(stepper.until(isOver)).toBe(true);
+    expect([status(task), stepper.wrong]).toEqual([42, []]);
+    expect(onTheirWay).toBeGreaterThan(0);
+    expect(world.untilGone(children)).toBe(true);
   });
 
   it('that has no child makes wait4 fail with ECHILD', async () => {
