@@ -35,6 +35,7 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
     tests: [
       'sched/',
       'machine/sleeping',
+      'machine/spaces',
       'machine/idle',
       'machine/percpu_works',
       'livepatch/born_and_gone',

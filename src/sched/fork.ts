@@ -41,8 +41,8 @@ interface KeptFork {
 /** Whether the FPU registers of a task are a member of it, and not behind it. */
 const hasFpu = (fields: Structs['task_struct']['fields']): boolean => hasRow(fields, 'thread_fpu_fpstate');
 
-/** What copy_process() fails with; what is no failure of it goes on. */
-function errnoOf(error: unknown): number {
+/** What copy_process() fails with, positive; what is no failure of it goes on. */
+export function errnoOf(error: unknown): number {
   if (error instanceof SlabError) return ENOMEM;
   if (error instanceof KernelError) return error.errno;
   throw error;

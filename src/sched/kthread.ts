@@ -5,7 +5,6 @@ import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import type { Constants, Structs } from '../kernel/description.ts';
-import { KernelError } from '../kernel/errno.ts';
 import { initListHead } from '../kernel/list.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
@@ -14,7 +13,7 @@ import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Awaited } from './awaited.ts';
 import type { Sched } from './core.ts';
 import type { Exit } from './exit.ts';
-import type { Fork } from './fork.ts';
+import { errnoOf, type Fork } from './fork.ts';
 import type { Locking } from './locking.ts';
 
 interface Kthread {
@@ -26,6 +25,12 @@ interface Kthread {
   readonly exited: Addr;
   /** Nobody has it, and nobody stops it. */
   isGivenUp?: boolean;
+}
+
+/** A struct kthread, which a real kernel's own functions look at. */
+interface KthreadStruct {
+  readonly addr: Addr;
+  readonly fields: NonNullable<Structs['kthread']>['fields'];
 }
 
 /** Bits of `flags` in struct kthread: KTHREAD_SHOULD_STOP and KTHREAD_SHOULD_PARK, seen in 6.1 to 7.3. */
@@ -113,15 +118,14 @@ export class Kthreads {
   *#make(fn: Addr, data: Addr, comm: string): HostGenerator<bigint> {
     const task = this.#tryCreate(fn, data, comm);
     if (typeof task === 'number') return negErrno(task);
-    const { mem, symbols, kernel } = this.#core;
+    const { mem, symbols } = this.#core;
     const make = symbols.lookupName('set_kthread_struct');
     if (make === undefined) return task.addr;
     if (((yield { call: make, args: [task.addr] }) & 1n) === 0n) return this.#giveUp(task);
     const struct = this.#structOf(task);
-    const { kthread } = kernel.structs;
-    if (struct !== 0n && kthread) {
-      mem.writeU64(struct + BigInt(kthread.fields.threadfn), fn);
-      mem.writeU64(struct + BigInt(kthread.fields.data), data);
+    if (struct) {
+      mem.writeU64(struct.addr + BigInt(struct.fields.threadfn), fn);
+      mem.writeU64(struct.addr + BigInt(struct.fields.data), data);
     }
     return task.addr;
   }
@@ -137,11 +141,13 @@ export class Kthreads {
     return negErrno(UAPI.ENOMEM);
   }
 
-  /** The struct kthread that functions of a real kernel look at; 0 where there is none. */
-  #structOf(task: TaskStruct): Addr {
-    const at = this.#core.kernel.structs.task_struct.fields.worker_private;
-    if (at === undefined || !task.isKthread) return 0n;
-    return this.#core.mem.readU64(task.addr + BigInt(at));
+  /** The struct kthread that functions of a real kernel look at. */
+  #structOf(task: TaskStruct): KthreadStruct | undefined {
+    const { task_struct, kthread } = this.#core.kernel.structs;
+    const at = task_struct.fields.worker_private;
+    if (at === undefined || !kthread || !task.isKthread) return undefined;
+    const addr = this.#core.mem.readU64(task.addr + BigInt(at));
+    return addr === 0n ? undefined : { addr, fields: kthread.fields };
   }
 
   /** free_kthread_struct() */
@@ -149,7 +155,7 @@ export class Kthreads {
     const thread = this.#threads.get(task);
     if (thread && (!thread.shouldStop || thread.isGivenUp)) this.#forget(task, thread);
     const struct = this.#structOf(task);
-    if (struct !== 0n) this.#core.slab.free(struct);
+    if (struct) this.#core.slab.free(struct.addr);
   }
 
   /** @returns a positive errno without memory, or without room for another task. */
@@ -157,9 +163,7 @@ export class Kthreads {
     try {
       return this.create(fn, data, comm);
     } catch (error) {
-      if (error instanceof SlabError && error.code === 'ENOMEM') return UAPI.ENOMEM;
-      if (error instanceof KernelError) return error.errno;
-      throw error;
+      return errnoOf(error);
     }
   }
 
@@ -207,9 +211,8 @@ export class Kthreads {
   /** What functions of a real kernel ask, kthread_should_stop_or_park() among them; one that is parked goes on. */
   *#tellStruct(task: TaskStruct): HostGenerator<void> {
     const struct = this.#structOf(task);
-    const { kthread } = this.#core.kernel.structs;
-    if (struct === 0n || !kthread) return;
-    const at = struct + BigInt(kthread.fields.flags);
+    if (!struct) return;
+    const at = struct.addr + BigInt(struct.fields.flags);
     const flags = this.#core.mem.readU64(at);
     this.#core.mem.writeU64(at, flags | SHOULD_STOP);
     if ((flags & SHOULD_PARK) !== 0n)

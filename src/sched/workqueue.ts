@@ -174,8 +174,9 @@ export class Workqueue {
     };
   }
 
+  /** @throws GuestMemoryError where nothing is, as its first look at `wq->list` faults */
   *#destroy(wq: Addr): HostGenerator<void> {
-    if (!this.#wqs.has(wq)) return;
+    this.#core.mem.readU64(wq);
     yield* this.#flushAll(wq);
     this.#wqs.free(wq);
   }

@@ -91,10 +91,6 @@ export class WorkqueueStructs {
     return this.#at.get(wq) ?? this.system;
   }
 
-  has(wq: Addr): boolean {
-    return this.#at.has(wq);
-  }
-
   /** alloc_workqueue(). @param maxActive 0: as many as is usual @returns 0n without memory */
   alloc(name: string, flags: number, maxActive: number): Addr {
     const most = maxActive || WQ_DFL_ACTIVE;

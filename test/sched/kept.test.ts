@@ -41,6 +41,15 @@ describe('what is kept of a boot', () => {
     expect(fork.keep()).toEqual(kept);
   });
 
+  it('of kernel threads: which there are, whether they are to stop, and what they have returned', () => {
+    const { kthreads } = world.machine.inspect;
+    const before = structuredClone(kthreads.keep());
+    const thread = world.thread('schedule', 0n);
+    expect(kthreads.keep().map(([addr]) => addr)).toEqual([...before.map(([addr]) => addr), thread.addr]);
+    kthreads.restore(before);
+    expect(kthreads.keep()).toEqual(before);
+  });
+
   it('of timers: what is armed, of memory and of works; nothing while a task sleeps by one', () => {
     const { timers, workqueue, core } = world.machine.inspect;
     const call = (name: string, ...args: bigint[]) =>

@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Addr } from '../../src/guest/addr.ts';
+import { PAGE_SIZE, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { MachineOptions } from '../../src/machine/machine.ts';
 import { MS, World } from './world.ts';
@@ -78,6 +79,8 @@ describe('a mutex', () => {
     const waiter = world.thread(hold, lock);
     expect(world.untilAsleep(waiter)).toBe(true);
     expect(word()).toBe(owner.addr | 1n);
+    // Given up, and not taken yet: that somebody waits stands there all the time.
+    expect(world.machine.runUntil(() => word() === 1n, 50 * MS)).toBe(true);
     expect(world.untilGone([owner])).toBe(true);
     expect(world.machine.runUntil(() => word() === waiter.addr, 5 * MS)).toBe(true);
     expect(world.untilGone([waiter])).toBe(true);
@@ -155,6 +158,23 @@ describe('a completion', () => {
     const waiters = [0, 1, 2].map(() => world.thread('wait_for_completion', x));
     world.machine.runFor(50 * MS);
     expect(waiters.filter((task) => world.gone(task)).length).toBe(2);
+  });
+
+  it('lets the next one go where one that waited has died', async () => {
+    await boot();
+    const { mem, sched } = { ...world.machine.inspect, ...world.machine.inspect.core };
+    const page = 0xffffffffc5000000n;
+    mem.map(page, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    const [dies, waits] = [
+      world.thread('wait_for_completion', page),
+      world.thread('wait_for_completion', page),
+    ];
+    for (const task of [dies, waits]) expect(world.untilAsleep(task)).toBe(true);
+    mem.unmap(page, PAGE_SIZE);
+    sched.wakeUpProcess(dies);
+    expect(world.untilGone([dies])).toBe(true);
+    mem.map(page, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    expect(world.untilGone([world.thread('complete', page), waits])).toBe(true);
   });
 
   it('lets everybody go for ever by complete_all()', async () => {
