@@ -45,7 +45,7 @@ export function stem(name: string): string {
 const NONE: readonly KernelSymbol[] = [];
 
 export class SortedSymbols implements ObjectSymbols {
-  /** Ascending by address. */
+  /** Ascending by address; of an object that has an order of its own those that cover something. */
   readonly symbols: readonly KernelSymbol[];
   readonly #listed: readonly KernelSymbol[];
   readonly #byName: ReadonlyMap<string, readonly KernelSymbol[]>;
@@ -53,11 +53,12 @@ export class SortedSymbols implements ObjectSymbols {
 
   /** @param listed of an object that has an order of its own: `symbols` are in it, too */
   constructor(symbols: readonly KernelSymbol[], listed?: readonly KernelSymbol[]) {
-    this.symbols = [...symbols].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
-    this.#listed = listed ?? this.symbols;
-    this.#byName = grouped(listed === undefined ? this.symbols : symbols, ({ name }) => name);
+    const sorted = [...symbols].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
+    this.symbols = listed === undefined ? sorted : sorted.filter(({ size }) => size > 0);
+    this.#listed = listed ?? sorted;
+    this.#byName = grouped(listed === undefined ? sorted : symbols, ({ name }) => name);
     this.#dotted = grouped(
-      this.symbols.filter(({ name }) => name.indexOf('.') > 0),
+      sorted.filter(({ name }) => name.indexOf('.') > 0),
       ({ name }) => stem(name),
     );
   }

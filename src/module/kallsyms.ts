@@ -109,7 +109,8 @@ interface ModuleSymbols {
 
 /**
  * What the machine's kallsyms is to know of a module. A symbol reaches to the next one of its region, as
- * find_kallsyms_symbol() has it: a size in the object file does not count.
+ * find_kallsyms_symbol() has it: a size in the object file does not count. A mapping symbol has a name and an address,
+ * and covers nothing.
  */
 export function moduleKallsyms(
   mem: GuestMemory,
@@ -120,18 +121,19 @@ export function moduleKallsyms(
 ): ModuleSymbols {
   const all = symbols
     .map((symbol, i) => ({ symbol, addr: symbolValue(mem, table, i) }))
-    .filter(({ symbol }) => symbol.index > 0 && isNameShown(symbol.name));
-  const live = all.filter(({ symbol }) => symbol.shndx !== SHN_UNDEF);
+    .filter(({ symbol }) => symbol.name !== '');
+  const live = all.filter(({ symbol }) => symbol.shndx !== SHN_UNDEF && !isMappingSymbol(symbol.name));
   const starts = [...new Set(live.map((s) => s.addr))].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   const next = new Map(starts.map((addr, i) => [addr, starts[i + 1]]));
   const made = all.map(({ symbol, addr }) => {
     const letter = elfType(symbol);
     if (symbol.shndx === SHN_UNDEF)
       return { name: symbol.name, addr, size: 0, type: letter.toLowerCase(), isTaken: true };
+    const type = exported.has(symbol.name) ? letter.toUpperCase() : letter;
+    if (isMappingSymbol(symbol.name)) return { name: symbol.name, addr, size: 0, type, isTaken: false };
     const end = regions.find((r) => addr >= r.start && addr < r.end)?.end ?? addr;
     const following = next.get(addr);
     const limit = following !== undefined && following < end ? following : end;
-    const type = exported.has(symbol.name) ? letter.toUpperCase() : letter;
     const size = Number(limit - addr);
     const own = symbol.size > 0 && symbol.size < size ? { ownSize: symbol.size } : {};
     return { name: symbol.name, addr, size, ...own, type, isTaken: false };
@@ -140,7 +142,5 @@ export function moduleKallsyms(
   return { found: made.filter(({ isTaken }) => !isTaken).map(plain), shown: made.map(plain) };
 }
 
-/** is_arm_mapping_symbol(), which every architecture applies. */
-function isNameShown(name: string): boolean {
-  return name !== '' && !name.startsWith('.L') && !/^\$[axtd](\.|$)/.test(name);
-}
+/** is_arm_mapping_symbol(), by which every architecture names no address; names with it are found and listed as any other. */
+const isMappingSymbol = (name: string): boolean => /^(\.L|\$[axtd](\.|$))/.test(name);
