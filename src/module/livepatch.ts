@@ -5,6 +5,7 @@
 
 import { SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHT_RELA } from '../elf/constants.ts';
 import type { ElfSection, ElfSymbol } from '../elf/elf_object.ts';
+import { ElfError } from '../elf/error.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { UAPI } from '../kernel/uapi.ts';
@@ -70,9 +71,11 @@ export class LivepatchModules {
   /** klp_clear_object_relocs(): the object goes; what was resolved against it is as in the file again. */
   clearObjectRelocs(patchModule: Addr, objectName: string): void {
     const mod = this.#modules.byAddr(patchModule);
-    for (const rela of mod ? livepatchRelocations(mod) : []) {
-      clearSectionRelocs(this.#core, mod as Module, rela, objectName, this.#pokeText);
-      this.#tell('clear', mod as Module, rela, objectName);
+    if (!mod) return;
+    for (const rela of livepatchRelocations(mod)) {
+      if (!isReadable(mod, rela)) continue;
+      clearSectionRelocs(this.#core, mod, rela, objectName, this.#pokeText);
+      this.#tell('clear', mod, rela, objectName);
     }
   }
 
@@ -81,6 +84,17 @@ export class LivepatchModules {
     if (objectOf(rela) !== object || !events.listens('klp_relocs')) return;
     const { length: count } = mod.elf.relocationTable(rela.index);
     events.emit({ type: 'klp_relocs', what, patch: mod.name, object, count });
+  }
+}
+
+/** Whether the table is one: of another nothing was applied, which is said when that is tried. */
+function isReadable({ elf }: Module, rela: ElfSection): boolean {
+  try {
+    elf.relocationTable(rela.index);
+    return true;
+  } catch (error) {
+    if (!(error instanceof ElfError)) throw error;
+    return false;
   }
 }
 
