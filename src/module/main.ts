@@ -84,8 +84,7 @@ export class ModuleLoader {
 
   /** The second half: patches, init, LIVE. A failure removes the module. */
   *unpause(mod: Module): HostGenerator<LoadResult> {
-    const { args, undo } = this.#paused.get(mod) ?? { args: '', undo: [] };
-    this.#paused.delete(mod);
+    const { args, undo } = this.#resume(mod);
     try {
       yield* this.#activate(mod, args, undo);
       undo.length = 0;
@@ -98,11 +97,18 @@ export class ModuleLoader {
 
   /** A module whose handle was closed before it was unpaused. */
   *dropPaused(mod: Module): HostGenerator<void> {
-    const undo = this.#paused.get(mod)?.undo ?? [];
-    this.#paused.delete(mod);
+    const { undo } = this.#resume(mod);
     mod.state = 'GOING';
     yield* settle(this.#hooks.klpModuleGoing?.(mod) ?? undefined);
     for (const step of undo.reverse()) yield* settle(step());
+  }
+
+  /** What is known of a paused module, which is paused no more. */
+  #resume(mod: Module): { readonly args: string; readonly undo: Undo[] } {
+    const paused = this.#paused.get(mod);
+    if (!paused) throw new Error(`${mod.name} is not paused`);
+    this.#paused.delete(mod);
+    return paused;
   }
 
   *#failed(error: unknown, undo: Undo[]): HostGenerator<LoadResult> {

@@ -1,7 +1,8 @@
 // Modules that user space pauses and brings to life, by programs that do it right, do it wrong, or die.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PROT_EXEC } from '../../src/guest/memory.ts';
+import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
+import { PAGE_SIZE, PROT_EXEC, PROT_READ } from '../../src/guest/memory.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
 import { rest } from './state.ts';
@@ -9,6 +10,21 @@ import { bundleOf, ko, SECOND, World } from './world.ts';
 
 const V1 = ['p1_vmlinux', 'p1_core', 'p1_mid'];
 const SIGKILL = 9;
+
+const TEXT = 0x700000n;
+/** Loads argv[1] paused, and 200 ms later unpauses it in two tasks, the child 10 ms after the parent; exits with the sum of errnos. */
+const UNPAUSE_TWICE = [
+  'mov rdi, [rsp + 16]; xor esi, esi; xor edx, edx; mov eax, 2; syscall',
+  'sub rsp, 16; mov qword ptr [rsp], 0',
+  'mov edi, eax; mov rsi, rsp; mov edx, 0x100; mov eax, 313; syscall; mov r12d, eax',
+  'mov qword ptr [rsp + 8], 200000000; mov rdi, rsp; xor esi, esi; mov eax, 35; syscall',
+  'mov eax, 57; syscall; mov ebx, eax; test ebx, ebx; jz 1f',
+  'mov edi, r12d; mov eax, 451; syscall; mov ebp, eax; neg ebp',
+  'mov edi, ebx; mov rsi, rsp; xor edx, edx; xor r10d, r10d; mov eax, 61; syscall',
+  'movzx edi, byte ptr [rsp + 1]; add edi, ebp; mov eax, 231; syscall',
+  '1: mov qword ptr [rsp + 8], 10000000; mov rdi, rsp; xor esi, esi; mov eax, 35; syscall',
+  'mov edi, r12d; mov eax, 451; syscall; mov edi, eax; neg edi; mov eax, 231; syscall',
+].join('\n');
 
 let w: World;
 beforeEach(async () => {
@@ -188,6 +204,38 @@ describe('bundle.md, the variation: paused from user space', () => {
     expect(w.has('klpbundle_core: init says 100')).toBe(true);
     expect(rest(w)).toEqual(before);
   });
+
+  it.each([
+    ['is in its init', false],
+    ['comes to the gate before it', true],
+  ])(
+    'comes to life once: with the handle, another task has nothing to unpause while one %s',
+    async (_, gated) => {
+      const { core, fork, sched, fs, bundles } = w.machine.inspect;
+      core.mem.map(TEXT, PAGE_SIZE, PROT_READ | PROT_EXEC);
+      core.mem.pokeText(TEXT, await assembleSnippet(UNPAUSE_TWICE, TEXT));
+      w.machine.addFile('/waits.ko', ko('waits'));
+      w.machine.addFile('/lib/modules/klpbundle_core.ko', ko('core'));
+      w.insmod('asker'); // sleeps in the function that is patched next
+      const argv = ['two', '/waits.ko'];
+      const task = fork.createUserTask({ comm: 'two', entry: TEXT, argv }, core.tasks.byPid(1));
+      fs.setupStdio(task);
+      sched.wakeUpNewTask(task);
+      w.machine.runFor(SECOND / 10);
+      expect(w.cat('/proc/modules')).toMatch(/^klpbundle_waits .* Paused /m);
+      if (gated) {
+        expect(w.wait(w.startEnable(bundleOf('slow', ['p1_asker'])))).toBe(0);
+        const waiting = () => [...core.tasks.processes()].filter((t) => bundles?.gate.why(t) !== undefined);
+        expect(w.machine.runUntil(() => waiting().length === 2, 2 * SECOND)).toBe(true);
+      }
+      expect(w.wait(task)).toBe(UAPI.EBADF);
+      // Its init, which waits for a load that takes 100 ms, has run once.
+      expect(
+        w.machine.dmesg().filter((line) => line.includes('waits: request_module returned')),
+      ).toHaveLength(1);
+      expect(w.cat('/proc/modules')).toMatch(/^klpbundle_waits .* Live /m);
+    },
+  );
 
   it('has handles in the bundle model only', async () => {
     const classic = await World.boot({ model: 'classic' });
