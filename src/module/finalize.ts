@@ -76,6 +76,7 @@ export function findModuleSections(core: KernelCore, mod: Module): void {
   if (crcs) mod.writeField('crcs', crcs.addr);
   const gplCrcs = mod.sections.get('__kcrctab_gpl');
   if (gplCrcs) mod.writeField('gpl_crcs', gplCrcs.addr);
+  if (mod.sections.has('__obsparm')) core.printk.warn(`${mod.name}: Ignoring obsolete parameters`);
   for (const [name, element, note] of NOT_APPLIED) {
     const section = mod.elf.section(name);
     if (section && section.size > 0) {

@@ -194,13 +194,10 @@ export class ModuleFormation {
     const regions = (['core', 'init'] as const).flatMap((region) => {
       const start = mod.base(region);
       const textEnd = start + BigInt(mod.textSize(region));
-      const end = start + BigInt(mod.size(region));
-      return start === 0n
-        ? []
-        : [
-            { start, end: textEnd },
-            { start: textEnd, end },
-          ];
+      return [
+        { start, end: textEnd },
+        { start: textEnd, end: start + BigInt(mod.size(region)) },
+      ];
     });
     // is_exported() asks the one table that there is; where exports under the GPL have their own, it does not know them.
     const oneTable = !hasRow(this.#core.kernel.structs.module.fields, 'gpl_syms');

@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { nopBytes } from '../../src/arch/x86_64/module/alternative.ts';
 import type { Addr } from '../../src/guest/addr.ts';
+import { HostFunctions, type HostGenerator } from '../../src/guest/hostcall.ts';
 import { BranchUpdates } from '../../src/module/branch_updates.ts';
 import type { Module } from '../../src/module/module.ts';
 import { hex, object, Rig } from './harness.ts';
@@ -70,6 +71,34 @@ describe('a static key', () => {
     call(world, 'static_key_enable', at('static_key_on'));
     expect(sites()).toEqual([JUMP, '6690']);
     expect(code('jumps', 5, 2)).toBe('6690');
+  });
+
+  it('and a static call have what they say where the kernel has it in them', () => {
+    const { rig, at } = load();
+    const { static_key, static_call_key } = rig.core.kernel.structs;
+    const structs = {
+      ...rig.core.kernel.structs,
+      static_key: { ...static_key, fields: { ...static_key.fields, enabled: 8 } },
+      static_call_key: { ...static_call_key, fields: { ...static_call_key.fields, func: 8 } },
+    };
+    const core = { ...rig.core, host: new HostFunctions(), kernel: { ...rig.core.kernel, structs } };
+    new BranchUpdates(core, rig.loader.modules, function* () {});
+    const key = at('static_key_off');
+    const words = () => [-8n, 0n, 8n].map((offset) => rig.core.mem.readU64(key + offset));
+    const [before, first] = words();
+    const seen = [
+      'static_key_enable',
+      'static_key_slow_inc',
+      'static_key_slow_dec',
+      'static_key_disable',
+    ].map((name) => {
+      rig.run(core.host.get(name)?.({ cpu: 0, args: [key], sp: 0n, caller: 0n }) as HostGenerator<unknown>);
+      return words();
+    });
+    const [set, tramp] = [at('called_then'), 0n];
+    const update = core.host.get('__static_call_update');
+    rig.run(update?.({ cpu: 0, args: [key, tramp, set], sp: 0n, caller: 0n }) as HostGenerator<unknown>);
+    expect([...seen, words()]).toEqual([1n, 2n, 1n, 0n, set].map((value) => [before, first, value]));
   });
 
   it('that is counted changes text with the first and the last alone, and is not set by enable or disable then', () => {

@@ -178,3 +178,18 @@ export function replaced(bytes: Uint8Array, from: string, to: string): Uint8Arra
   for (let at = copy.indexOf(from); at >= 0; at = copy.indexOf(from, at + 1)) copy.set(written, at);
   return new Uint8Array(copy);
 }
+
+/** The file with a section under another name, of any length: the names are copied behind the file, with the new one. */
+export function renamed(bytes: Uint8Array, from: string, to: string): Uint8Array {
+  const { header, sections } = parseElf(bytes, 'renamed.ko', X86_64.elf);
+  const section = sections.find(({ name }) => name === from);
+  const names = sections[header.shstrndx];
+  if (!section) throw new Error(`no section ${from}`);
+  const table = bytes.subarray(names.offset, names.offset + names.size);
+  const copy = Buffer.concat([bytes, table, Buffer.from(`${to}\0`, 'latin1')]);
+  const at = (index: number): number => header.shoff + 64 * index;
+  copy.writeUInt32LE(names.size, at(section.index));
+  copy.writeBigUInt64LE(BigInt(bytes.length), at(names.index) + 24);
+  copy.writeBigUInt64LE(BigInt(names.size + to.length + 1), at(names.index) + 32);
+  return new Uint8Array(copy);
+}

@@ -1,9 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CpuFeatures } from '../../src/arch/x86_64/module/cpu_features.ts';
-import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { parseElf } from '../../src/elf/elf_object.ts';
 import { MODULE_REF_BASE, type Module } from '../../src/module/module.ts';
-import { MODULE_ATTRIBUTES, moduleFlags, printModules, procModules } from '../../src/module/procfs.ts';
+import { MODULE_ATTRIBUTES, moduleFlags, procModules } from '../../src/module/procfs.ts';
 import { refcountFunctions } from '../../src/module/refcount.ts';
 import { fixture, hex, object, Rig, replaced } from './harness.ts';
 
@@ -144,11 +142,11 @@ describe('loading a module built by kbuild', () => {
 describe('parameters', () => {
   it('set the variables of the module', () => {
     const rig = new Rig();
-    loaded(rig, 'klpdemo_target', 'period-ms=0x20 block depth=3');
+    loaded(rig, 'klpdemo_target', 'period-ms=0x20 block depth=4');
     const { mem } = rig.core;
     expect(mem.readS32(symbol(rig, 'period_ms'))).toBe(32);
     expect(mem.readU8(symbol(rig, 'block'))).toBe(1);
-    expect(mem.readS32(symbol(rig, 'depth'))).toBe(3);
+    expect(mem.readS32(symbol(rig, 'depth'))).toBe(4);
   });
 
   it('that nobody knows are ignored with a line', () => {
@@ -288,30 +286,6 @@ describe('what is said of a module', () => {
     ]);
   });
 
-  it('that has sections for what is not there: which, how many entries, and what that means', () => {
-    const rig = new Rig();
-    const bytes = fixture('klpdemo_target');
-    const size = parseElf(bytes, 'x.ko', X86_64.elf).section('.comment')?.size ?? 0;
-    const of = (name: string) => {
-      const result = rig.load(replaced(bytes, '.comment', name));
-      if (!result.ok) throw new Error(result.reason);
-      expect(rig.unload('klpdemo_target')).toBe(0);
-      return result.module.reports.filter(({ applied }) => !applied);
-    };
-    expect(of('.BTF')).toEqual([
-      { section: '.BTF', applied: false, entries: size, note: 'type information is not read' },
-    ]);
-    expect(of('__dyndbg')).toEqual([
-      {
-        section: '__dyndbg',
-        applied: false,
-        entries: Math.floor(size / rig.core.kernel.structs._ddebug.size),
-        note: 'no dynamic debug: pr_debug() stays off',
-      },
-    ]);
-    expect(of('.comment')).toEqual([]);
-  });
-
   it('whose init returns what is neither 0 nor an error: that, and that it is loaded anyway', () => {
     const rig = new Rig();
     const { addr } = loaded(rig, 'klpdemo_target');
@@ -436,84 +410,5 @@ describe('a module that cannot be loaded', () => {
       expect(rig.snapshot()).toMatchObject({ modules: [], area: 0, heap: 0 });
     }
     expect([...seen]).toContain('ENOEXEC');
-  });
-});
-
-describe('unloading', () => {
-  it('runs exit and gives everything back', () => {
-    const rig = new Rig();
-    rig.load(fixture('klpdemo_target'), 'depth=x');
-    const before = rig.snapshot();
-    loaded(rig, 'klpdemo_target');
-    expect(rig.unload('klpdemo_target')).toBe(0);
-    expect(rig.calls.map((c) => c.name)).toEqual(['klpdemo_target_init', 'klpdemo_target_exit']);
-    expect(rig.snapshot()).toEqual(before);
-    expect(printModules(rig.loader.modules)).toBe('Modules linked in: [last unloaded: klpdemo_target(OE)]');
-  });
-
-  it('is refused while someone holds a reference', () => {
-    const rig = new Rig();
-    const mod = loaded(rig, 'klpdemo_target');
-    expect(rig.loader.modules.tryGet(mod)).toBe(true);
-    expect(rig.unload('klpdemo_target')).toBe(-11);
-    rig.loader.modules.put(mod);
-    expect(rig.unload('klpdemo_target')).toBe(0);
-  });
-
-  it('of a module that is not there is ENOENT, and of one that is loading EBUSY', () => {
-    const rig = new Rig();
-    expect(rig.unload('klpdemo_target')).toBe(-2);
-    rig.load(fixture('klpdemo_bad_import'));
-    const bytes = fixture('klpdemo_target');
-    rig.load(bytes, 'depth=x');
-    const loading = rig.loader.loadModule({ file: 'a.ko', bytes });
-    expect(loading.next().value).toHaveProperty('call');
-    expect(rig.loader.modules.find('klpdemo_target')?.state).toBe('COMING');
-    expect(procModules(rig.loader.modules)).toMatch(
-      /^klpdemo_target \d+ 1 - Loading 0xffffffffc0201000 \(OE\+\)/,
-    );
-    expect(rig.unload('klpdemo_target')).toBe(-16);
-  });
-
-  it('hands over to ftrace, livepatch and listeners in the order of the kernel', () => {
-    const log: string[] = [];
-    const say =
-      (what: string) =>
-      (mod: Module): undefined =>
-        void log.push(`${what} ${mod.state}`);
-    const rig = new Rig({
-      hooks: {
-        ftraceModuleInit: say('ftrace init'),
-        ftraceModuleEnable: say('ftrace enable'),
-        ftraceFreeMem: say('ftrace free init'),
-        ftraceReleaseMod: say('ftrace release'),
-        *klpModuleComing(mod) {
-          log.push(`klp coming ${mod.state}`);
-          yield { relax: true };
-          return 0;
-        },
-        klpModuleGoing: say('klp going'),
-        notify: (mod, state) => void log.push(`notify ${state} ${mod.state}`),
-      },
-    });
-    loaded(rig, 'klpdemo_target');
-    rig.unload('klpdemo_target');
-    expect(log).toEqual([
-      'ftrace init UNFORMED',
-      'ftrace enable COMING',
-      'klp coming COMING',
-      'notify COMING COMING',
-      'notify LIVE LIVE',
-      'ftrace free init LIVE',
-      'notify GOING GOING',
-      'klp going GOING',
-      'ftrace release GOING',
-    ]);
-  });
-
-  it('a load that livepatch refuses fails with its errno', () => {
-    const rig = new Rig({ hooks: { klpModuleComing: () => -22 } });
-    expect(rig.load(fixture('klpdemo_target'))).toMatchObject({ ok: false, code: 'EINVAL' });
-    expect(rig.area.used()).toBe(0);
   });
 });

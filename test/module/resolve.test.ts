@@ -180,10 +180,14 @@ describe('relocations that livepatch resolves later', () => {
     const result = rig.run(rig.loader.loadModule({ file: 'livepatched.ko', bytes }));
     if (!result.ok) throw new Error(result.reason);
     const mod = result.module;
-    const poke = (addr: bigint, code: Uint8Array): void => rig.core.mem.pokeText(addr, code);
+    const pokes: number[] = [];
+    const poke = (addr: bigint, code: Uint8Array): void => {
+      pokes.push(code.length);
+      rig.core.mem.pokeText(addr, code);
+    };
     const port = new LivepatchModules(rig.core, rig.loader.modules, poke);
     const apply = (object: string) => port.applyObjectRelocs(mod.addr, object, ports.klpFindObjectSymbol);
-    return { rig, apply, port, mod, asked, call: () => rig.core.mem.readS32(mod.base('core') + 1n) };
+    return { rig, apply, port, mod, asked, pokes, call: () => rig.core.mem.readS32(mod.base('core') + 1n) };
   }
 
   it('wait for their module, then are applied through text poking', () => {
@@ -215,6 +219,32 @@ describe('relocations that livepatch resolves later', () => {
     expect(call()).not.toBe(0);
   });
 
+  it('write what they are wide; of those of no width nothing', () => {
+    const table = parseElf(object('module-livepatch'), 'x.ko', X86_64.elf).section('.rela.text')?.offset ?? 0;
+    const written = (type: number) => {
+      const bytes = marked(OBJECT);
+      new DataView(bytes.buffer).setUint32(table + 8, type, true);
+      const { apply, port, mod, pokes } = rigWith(bytes);
+      expect(apply('klpdemo_target')).toBe(0);
+      port.clearObjectRelocs(mod.addr, 'klpdemo_target');
+      return pokes;
+    };
+    const [NONE, PC32] = [0, 2];
+    expect([NONE, PC32].map(written)).toEqual([[], [4, 4]]);
+  });
+
+  it('that lie outside of their section refuse the object, and there is nothing to clear', () => {
+    const table = parseElf(object('module-livepatch'), 'x.ko', X86_64.elf).section('.rela.text')?.offset ?? 0;
+    const bytes = marked(OBJECT);
+    new DataView(bytes.buffer).setUint32(table, 2, true);
+    const { rig, apply, port, mod, pokes } = rigWith(bytes);
+    const told: KernelEvent[] = [];
+    rig.core.events.subscribe((event) => told.push(event), ['klp_relocs']);
+    expect(apply('klpdemo_target')).toBe(-8);
+    port.clearObjectRelocs(mod.addr, 'klpdemo_target');
+    expect([pokes, told]).toEqual([[], []]);
+  });
+
   it('are refused under a name that is not of their form', () => {
     const rig = new Rig();
     const result = rig.run(rig.loader.loadModule({ file: 'livepatched.ko', bytes: marked('.rela.text') }));
@@ -239,6 +269,42 @@ describe('relocations that livepatch resolves later', () => {
     expect(apply('klpdemo_target')).toBe(-22);
     const name = '.klp.sym.klpdemo_target.klpdemo_twin,2';
     expect(rig.dmesg.at(-1)).toBe(`livepatch: symbol ${name} is not marked as a livepatch symbol`);
+  });
+});
+
+describe('what livepatch asks of modules', () => {
+  it('is answered of the one at an address, and of none where there is none', () => {
+    const rig = new Rig();
+    const result = rig.load(fixture('klpdemo_target'));
+    if (!result.ok) throw new Error(result.reason);
+    const mod = result.module;
+    const port = new LivepatchModules(rig.core, rig.loader.modules, () => {});
+    const none = mod.addr + 8n;
+    const { mem } = rig.core;
+    expect([port.findModule('klpdemo_target'), port.findModule('klpdemo')]).toEqual([mod.addr, undefined]);
+    const text = mod.elf.section('.text')?.size;
+    expect(port.sectionOf(mod.addr, '.text')).toMatchObject({ addr: mod.base('core'), size: text });
+    expect([port.sectionOf(mod.addr, '.nothing'), port.sectionOf(none, '.text')]).toEqual([
+      undefined,
+      undefined,
+    ]);
+    const twins = port.symbolsNamed(mod.addr, 'klpdemo_twin');
+    expect(twins.map((at) => [rig.core.symbols.nameOf(at), mem.isMapped(at, 1)])).toEqual([
+      ['klpdemo_twin', true],
+      ['klpdemo_twin', true],
+    ]);
+    expect([port.symbolsNamed(mod.addr, 'klpdemo_none'), port.symbolsNamed(none, 'klpdemo_twin')]).toEqual([
+      [],
+      [],
+    ]);
+    const held = () => mod.refcount;
+    expect([port.tryModuleGet(none), held()]).toEqual([false, 0]);
+    expect([port.tryModuleGet(mod.addr), held()]).toEqual([true, 1]);
+    port.modulePut(none);
+    expect(held()).toBe(1);
+    port.modulePut(mod.addr);
+    expect(held()).toBe(0);
+    expect([port.applyObjectRelocs(none, 'x', () => 0n), rig.dmesg.length]).toEqual([-22, 2]);
   });
 });
 

@@ -114,6 +114,36 @@ describe('what is wrong with an object', () => {
     expect(dmesg.at(-1)).toBe(`module ${NAME}: REL relocation unsupported`);
   });
 
+  it('a pointer out of it: the kernel would fall over it', () => {
+    const exporter = parseElf(object('module-exporter'), 'x.ko', X86_64.elf);
+    const bytes = object('module-exporter');
+    const names = exporter.section('.rela__ksymtab')?.offset ?? 0;
+    const addend = names + 24 + 16;
+    const view = new DataView(bytes.buffer);
+    view.setBigInt64(addend, view.getBigInt64(addend, true) + 0x1000_0000n, true);
+    const { rig, result } = load(bytes);
+    expect(result).toMatchObject({
+      ok: false,
+      code: 'ENOEXEC',
+      errno: 8,
+      reason: expect.stringMatching(/^bad pointer: .*0xffffffffd02/),
+    });
+    expect(rig.snapshot()).toMatchObject({ modules: [], area: 0, heap: 0 });
+  });
+
+  it('parameters for which there is no memory', () => {
+    const { rig, result } = load(fixture(NAME), `depth=${'0'.repeat(2 << 20)}1`);
+    expect(result).toMatchObject({ ok: false, code: 'ENOMEM', errno: 12 });
+    expect(rig.snapshot()).toMatchObject({ modules: [], area: 0, heap: 0 });
+  });
+
+  it('nothing, where the mistake is our own', () => {
+    const fail = () => {
+      throw new Error('a mistake');
+    };
+    expect(() => new Rig({ hooks: { ftraceModuleInit: fail } }).load(fixture(NAME))).toThrow('a mistake');
+  });
+
   it.each([
     ['for the part that stays', 0],
     ['for its init part, for which the other is given back', 1],
@@ -167,6 +197,32 @@ describe('the parameters of a module', () => {
     const unset = load(bytes);
     expect([unset.dmesg.includes(line), tainted(unset.rig)]).toEqual([false, 0]);
   });
+
+  it.each([
+    ['depth', 0, 22, []],
+    ['depth=3', 0, 0, ['3']],
+    ['depth=', 0, 0, ['']],
+    ['depth', 1, 0, [undefined]],
+    ['depth=3', 1, 0, ['3']],
+    ['depth', 2, 22, []],
+  ])(
+    '%j to ops with flags %i: -%i, its function having been called with %j',
+    (args, flags, errno, values) => {
+      const rig = new Rig();
+      rig.exportAll(['set_of_its_own']);
+      const { mem, symbols, host } = rig.core;
+      const seen: unknown[] = [];
+      host.define('set_of_its_own', ({ args: [text] }) => {
+        seen.push(text === 0n ? undefined : mem.readCString(text));
+        return 0n;
+      });
+      const ops = symbols.lookupName('param_ops_int') ?? 0n;
+      mem.writeU32(ops, flags);
+      mem.writeU64(ops + 8n, symbols.lookupName('set_of_its_own') ?? 0n);
+      expect(rig.load(fixture(NAME), args)).toMatchObject(errno === 0 ? { ok: true } : { ok: false, errno });
+      expect(seen).toEqual(values);
+    },
+  );
 
   it.each([
     [2, `${NAME}: Unknown parameter \`depth'`],
@@ -283,57 +339,6 @@ describe('/proc/modules', () => {
       0,
       `WARNING: module_put of ${NAME}, which has no references`,
     ]);
-  });
-});
-
-describe('the struct of a module', () => {
-  /** Its pointers to tables, their counts, the sections, and the bytes of an entry. */
-  const TABLES = [
-    ['kp', 'num_kp', '__param', 40],
-    ['syms', 'num_syms', '__ksymtab', 12],
-    ['gpl_syms', 'num_gpl_syms', '__ksymtab_gpl', 12],
-    ['extable', 'num_exentries', '__ex_table', 12],
-    ['bug_table', 'num_bugs', '__bug_table', 12],
-    ['jump_entries', 'num_jump_entries', '__jump_table', 16],
-    ['static_call_sites', 'num_static_call_sites', '.static_call_sites', 8],
-    ['ftrace_callsites', 'num_ftrace_callsites', '__mcount_loc', 8],
-  ] as const;
-
-  it.each([
-    ['klpdemo_target', ['__param', '__mcount_loc']],
-    ['module-sites', ['__ex_table', '__bug_table', '__jump_table', '.static_call_sites']],
-    ['module-exporter', ['__ksymtab', '__ksymtab_gpl']],
-  ])('of %s has where each of its tables is, and how many entries it has', (name, tables) => {
-    const { rig, result } = load(name.startsWith('klp') ? fixture(name) : object(name));
-    if (!result.ok) throw new Error(result.reason);
-    const mod = result.module;
-    const { mem, kernel } = rig.core;
-    const at = (member: string) =>
-      mod.addr + BigInt((kernel.structs.module.fields as Record<string, number>)[member]);
-    const seen = TABLES.flatMap(([pointer, count, section, size]) => {
-      const table = mod.sections.get(section);
-      const found = [mem.readU64(at(pointer)), mem.readU32(at(count))];
-      expect([section, ...found]).toEqual([section, table?.addr ?? 0n, (table?.size ?? 0) / size]);
-      return table ? [section] : [];
-    });
-    expect(seen).toEqual(expect.arrayContaining(tables));
-  });
-
-  it('has its unwind tables', () => {
-    const { rig, result } = load(fixture(NAME));
-    if (!result.ok) throw new Error(result.reason);
-    const { addr, sections, orc, reports } = result.module;
-    const { arch_orc_unwind_ip, arch_orc_unwind, arch_num_orcs } = rig.core.kernel.structs.module.fields;
-    const { mem } = rig.core;
-    expect(mem.readU64(addr + BigInt(arch_orc_unwind_ip))).toBe(sections.get('.orc_unwind_ip')?.addr);
-    expect(mem.readU64(addr + BigInt(arch_orc_unwind))).toBe(sections.get('.orc_unwind')?.addr);
-    expect(mem.readU32(addr + BigInt(arch_num_orcs))).toBe(orc?.count);
-    expect(reports).toContainEqual({
-      section: '.orc_unwind',
-      applied: true,
-      entries: orc?.count,
-      note: 'in the unwinder',
-    });
   });
 });
 

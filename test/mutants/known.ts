@@ -257,11 +257,6 @@ export const KNOWN: readonly Known[] = [
     why: 'a kernel thread for which there is no memory',
   },
   {
-    mutant: 'module/livepatch.ts: [] -> ["Stryker was here"]',
-    is: 'open',
-    why: 'symbols of a module that has gone: who asks has just found it',
-  },
-  {
     mutant: 'module/module.ts: s.index === index -> false',
     is: 'open',
     why: 'a symbol table in which a symbol is not at its number',
@@ -280,11 +275,6 @@ export const KNOWN: readonly Known[] = [
     mutant: 'module/finalize.ts: \'__ex_table\' -> ""',
     is: 'open',
     why: 'the name of a section in a report of what was done at load',
-  },
-  {
-    mutant: "module/layout.ts: symbol.name === '' -> false",
-    is: 'open',
-    why: 'symbols without a name, of sections, among those that stay',
   },
   {
     mutant:

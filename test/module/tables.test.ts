@@ -1,0 +1,135 @@
+// What a module's tables come to: where its struct says that each is, and what is said of those that nothing is done with.
+
+import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import type { Module } from '../../src/module/module.ts';
+import { fixture, object, Rig, renamed } from './harness.ts';
+
+const NAME = 'klpdemo_target';
+/** A section of it that stays in memory, and that nothing here reads. */
+const SPARE = '.rodata';
+const SPARE_SIZE = parseElf(fixture(NAME), 'x.ko', X86_64.elf).section(SPARE)?.size ?? 0;
+
+function load(bytes: Uint8Array): { rig: Rig; mod: Module } {
+  const rig = new Rig();
+  const result = rig.load(bytes, '', 'x.ko');
+  if (!result.ok) throw new Error(result.reason);
+  return { rig, mod: result.module };
+}
+
+describe('the struct of a module', () => {
+  /** Its pointers to tables, their counts, the sections, and the bytes of an entry. */
+  const TABLES = [
+    ['kp', 'num_kp', '__param', 40],
+    ['syms', 'num_syms', '__ksymtab', 12],
+    ['gpl_syms', 'num_gpl_syms', '__ksymtab_gpl', 12],
+    ['extable', 'num_exentries', '__ex_table', 12],
+    ['bug_table', 'num_bugs', '__bug_table', 12],
+    ['jump_entries', 'num_jump_entries', '__jump_table', 16],
+    ['static_call_sites', 'num_static_call_sites', '.static_call_sites', 8],
+    ['ftrace_callsites', 'num_ftrace_callsites', '__mcount_loc', 8],
+    ['tracepoints_ptrs', 'num_tracepoints', '__tracepoints_ptrs', 4],
+    ['srcu_struct_ptrs', 'num_srcu_structs', '___srcu_struct_ptrs', 8],
+    ['trace_events', 'num_trace_events', '_ftrace_events', 8],
+    ['trace_evals', 'num_trace_evals', '_ftrace_eval_map', 8],
+    ['noinstr_text_start', 'noinstr_text_size', '.noinstr.text', 1],
+  ] as const;
+
+  /** What each says of the module that has it. */
+  function seen({ rig, mod }: { rig: Rig; mod: Module }) {
+    const { mem, kernel } = rig.core;
+    const at = (member: string) =>
+      mod.addr + BigInt((kernel.structs.module.fields as Record<string, number>)[member]);
+    return TABLES.map(([pointer, count, section]) => [
+      section,
+      mem.readU64(at(pointer)),
+      mem.readU32(at(count)),
+    ]);
+  }
+  const expected = (mod: Module) =>
+    TABLES.map(([, , section, size]) => {
+      const table = mod.sections.get(section);
+      return [section, table?.addr ?? 0n, Math.floor((table?.size ?? 0) / size)];
+    });
+
+  it.each([
+    ['klpdemo_target', ['__param', '__mcount_loc']],
+    ['module-sites', ['__ex_table', '__bug_table', '__jump_table', '.static_call_sites']],
+    ['module-exporter', ['__ksymtab', '__ksymtab_gpl']],
+  ])('of %s has where each of its tables is, and how many entries it has', (name, tables) => {
+    const world = load(name.startsWith('klp') ? fixture(name) : object(name));
+    expect(seen(world)).toEqual(expected(world.mod));
+    expect(TABLES.filter(([, , section]) => world.mod.sections.has(section)).map(([, , s]) => s)).toEqual(
+      expect.arrayContaining(tables),
+    );
+  });
+
+  it.each(TABLES.slice(8).map(([, , section]) => [section]))(
+    'has %s, of a module with such a section',
+    (section) => {
+      const world = load(renamed(fixture(NAME), SPARE, section));
+      expect(world.mod.sections.get(section)?.size).toBe(SPARE_SIZE);
+      expect(seen(world)).toEqual(expected(world.mod));
+    },
+  );
+
+  it('has its unwind tables', () => {
+    const { rig, mod } = load(fixture(NAME));
+    const { addr, sections, orc, reports } = mod;
+    const { arch_orc_unwind_ip, arch_orc_unwind, arch_num_orcs } = rig.core.kernel.structs.module.fields;
+    const { mem } = rig.core;
+    expect(mem.readU64(addr + BigInt(arch_orc_unwind_ip))).toBe(sections.get('.orc_unwind_ip')?.addr);
+    expect(mem.readU64(addr + BigInt(arch_orc_unwind))).toBe(sections.get('.orc_unwind')?.addr);
+    expect(mem.readU32(addr + BigInt(arch_num_orcs))).toBe(orc?.count);
+    expect(reports).toContainEqual({
+      section: '.orc_unwind',
+      applied: true,
+      entries: orc?.count,
+      note: 'in the unwinder',
+    });
+  });
+});
+
+describe('a section for what is not there', () => {
+  /** Each, the bytes of an entry, and what is said of it. */
+  const NOT_APPLIED = [
+    [
+      '.parainstructions',
+      16,
+      'calls through pv_ops stay; .altinstructions make the native instructions of most',
+    ],
+    ['__tracepoints_ptrs', 4, 'no tracing: tracepoints stay off'],
+    ['_ftrace_events', 8, 'no tracing: event files are not made'],
+    ['_ftrace_eval_map', 8, 'no tracing'],
+    ['__bpf_raw_tp_map', 32, 'no BPF'],
+    ['__dyndbg', 56, 'no dynamic debug: pr_debug() stays off'],
+    ['___srcu_struct_ptrs', 8, 'static SRCU structures are not initialised'],
+    ['.altinstr_aux', 1, 'text of alternatives that test at run time; used as it is'],
+    ['.BTF', 1, 'type information is not read'],
+  ] as const;
+  const reports = (bytes: Uint8Array) => load(bytes).mod.reports.filter(({ applied }) => !applied);
+
+  it.each(NOT_APPLIED)('%s, with entries of %i bytes, is told: %s', (section, size, note) => {
+    const entries = Math.floor(SPARE_SIZE / size);
+    expect(entries).toBeGreaterThan(0);
+    expect(reports(renamed(fixture(NAME), SPARE, section))).toEqual([
+      { section, applied: false, entries, note },
+    ]);
+  });
+
+  it('is not told of where there is none, or nothing in it', () => {
+    expect(reports(renamed(fixture(NAME), SPARE, '.rodata.another'))).toEqual([]);
+    expect(reports(renamed(fixture(NAME), '.note.GNU-stack', '.BTF'))).toEqual([]);
+  });
+});
+
+describe('parameters of a kind that is long gone', () => {
+  it('are ignored, and that is said', () => {
+    const line = `${NAME}: Ignoring obsolete parameters`;
+    expect(load(renamed(fixture(NAME), SPARE, '__obsparm')).rig.dmesg).toContain(line);
+    expect(load(fixture(NAME)).rig.dmesg).not.toContain(line);
+    // As of all its tables, the kernel looks for those that are in memory.
+    expect(load(renamed(fixture(NAME), '.comment', '__obsparm')).rig.dmesg).not.toContain(line);
+  });
+});
