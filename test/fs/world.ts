@@ -41,6 +41,10 @@ const BUDGET = 2_000_000;
 const REGS = LAYOUT.pt_regs.fields;
 /** What a function gives back as it was: rbx, rbp, r12 to r15. */
 const KEPT = [REG.rbx, REG.rbp, REG.r12, REG.r13, REG.r14, REG.r15];
+/** What a host function may change, but for its result. */
+const SPOILED = [REG.rcx, REG.rdx, REG.rsi, REG.rdi, REG.r8, REG.r9, REG.r10, REG.r11];
+/** e9 rel32: jmp, to the return thunk, with which a host function's stub ends. */
+const RETURNS = 0xe9;
 const ARGS = [REG.rdi, REG.rsi, REG.rdx, REG.rcx, REG.r8, REG.r9];
 
 /** X86_EFLAGS_IF, with which each call begins, and is to end. */
@@ -205,7 +209,15 @@ export class World {
         regs[REG.rax] = BigInt.asUintN(64, BigInt(test(ARGS.map((reg) => regs[reg])) ?? 0));
         this.#cpu.context.touch();
       } else if (!this.#dispatch.dispatch(this.#cpu)) throw new Error(`hlt at ${this.core.sym(rip)}`);
+      else if (this.core.mem.readU8(this.#cpu.pc) === RETURNS) this.#spoil();
     }
+  }
+
+  /** Of what a function need not give back nothing is, in the host functions' stubs neither. */
+  #spoil(): void {
+    const { context } = this.#cpu;
+    for (const reg of SPOILED) context.regs[reg] = 0xdead_dead_dead_deadn;
+    context.touch();
   }
 
   /** What the page fault's handler does for an instruction with an entry in an exception table of the image. */

@@ -11,7 +11,7 @@ import { MS, World } from './world.ts';
 const SIGKILL = 9;
 const SIGTERM = 15;
 const WNOHANG = 1;
-const [FORK, WAIT4, KILL, PAUSE, EXIT_GROUP, GETPID, SCHED_YIELD] = [57, 61, 62, 34, 231, 39, 24];
+const [FORK, WAIT4, KILL, PAUSE, EXIT_GROUP, GETPID, SCHED_YIELD, EXIT] = [57, 61, 62, 34, 231, 39, 24, 60];
 
 let world: World;
 beforeEach(async () => {
@@ -40,12 +40,27 @@ describe('fork', () => {
     expect(told.at(-1)).toMatchObject({ pid, comm });
   });
 
-  it('yields its CPU by sched_yield(), and goes on behind it', async () => {
-    const task = await world.user(
-      `mov ebx, 5\n${sys(SCHED_YIELD)}\nlea edi, [rbx+rax+37]\n${sys(EXIT_GROUP)}`,
-    );
+  it('yields its CPU by sched_yield(), to another that wants it, and goes on behind it', async () => {
+    const one = await World.boot({ cpus: 1 });
+    try {
+      one.thread(await one.kernel('1: inc rax\njmp 1b'), 0n);
+      const task = await one.user(
+        `mov ebx, 5\n1: ${sys(SCHED_YIELD)}\ntest eax, eax\njnz 2f\ndec ebx\njnz 1b\n${exit('42')}\n2: ${exit('1')}`,
+      );
+      const name = `${task}`;
+      one.machine.runUntil(() => one.machine.exitStatus(task) !== undefined, 2000 * MS);
+      expect(one.machine.exitStatus(task)).toBe(42);
+      const itself = one.of('sched').filter(({ prev, preempted }) => prev === name && !preempted);
+      expect(itself.length).toBeGreaterThanOrEqual(5);
+    } finally {
+      one.close();
+    }
+  });
+
+  it('ends by exit(), with the last eight bits of what it is given', async () => {
+    const task = await world.user(`mov edi, 0x12345\n${sys(EXIT)}`);
     expect(ended(task)).toBe(true);
-    expect(status(task)).toBe(42);
+    expect(status(task)).toBe(0x45);
   });
 
   it("copies the stack and the registers, which then are the child's own", async () => {
