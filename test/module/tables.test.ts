@@ -124,6 +124,71 @@ describe('a section for what is not there', () => {
   });
 });
 
+describe('what a module exports', () => {
+  const [PLAIN, GPL, PRIVATE] = [0x11111111, 0x22222222, 0x33333333];
+  const EXPORTER = parseElf(object('module-exporter'), 'x.ko', X86_64.elf);
+
+  /** Name, namespace, checksum, and whether it is for GPL modules only. */
+  function exported(bytes: Uint8Array): unknown[] {
+    const { rig, mod } = load(bytes);
+    return mod.exports.map(({ name, addr, namespace, crc, gpl }) => {
+      expect(addr).toBe(rig.core.symbols.lookupName(name));
+      return [name, namespace, crc, gpl];
+    });
+  }
+  const exports = (plain: unknown[], gpl: unknown[], priv: unknown[]) => [
+    ['shared_plain', undefined, ...plain],
+    ['shared_gpl', undefined, ...gpl],
+    ['shared_private', 'PRIVATE_NS', ...priv],
+  ];
+
+  it('is in two tables, with checksums beside each', () => {
+    expect(exported(object('module-exporter'))).toEqual(
+      exports([PLAIN, false], [GPL, true], [PRIVATE, true]),
+    );
+  });
+
+  it.each([
+    ['has no checksums where there are none', '__kcrctab', 0, [undefined, GPL, PRIVATE]],
+    ['nor behind the end of their table', '__kcrctab_gpl', 4, [PLAIN, GPL, undefined]],
+    ['nor where half of one is left', '__kcrctab_gpl', 7, [PLAIN, GPL, undefined]],
+  ])('%s', (_, section, size, [plain, gpl, priv]) => {
+    const bytes = object('module-exporter');
+    const header = EXPORTER.header.shoff + 64 * (EXPORTER.section(section)?.index ?? 0);
+    new DataView(bytes.buffer).setBigUint64(header + 32, BigInt(size), true);
+    expect(exported(bytes)).toEqual(exports([plain, false], [gpl, true], [priv, true]));
+  });
+
+  it.each([
+    [1, true],
+    [2, false],
+    [3, true],
+  ])(
+    'has flags beside its one table on later kernels: with %i it is for GPL modules only, %j',
+    (flags, only) => {
+      const bytes = object('module-exporter');
+      bytes[EXPORTER.section('__kcrctab_gpl')?.offset ?? 0] = flags;
+      const later = exported(renamed(bytes, '__kcrctab_gpl', '__kflagstab'));
+      expect(later).toEqual(exports([PLAIN, only], [undefined, true], [undefined, true]));
+    },
+  );
+});
+
+describe('what was done with the tables of a module', () => {
+  it('is told of each, with how many entries it has', () => {
+    const { mod } = load(object('module-sites'));
+    const applied = true;
+    expect(mod.reports).toEqual([
+      { section: '__ex_table', applied, entries: 2, note: 'sorted' },
+      { section: '__bug_table', applied, entries: 1, note: 'for ud2 faults' },
+      { section: '.altinstructions', applied, entries: 3, note: '2 alternative taken, 1 kept' },
+      { section: '.smp_locks', applied, entries: 1, note: 'lock prefixes stay: more than one CPU' },
+      { section: '__jump_table', applied, entries: 3, note: '0 changed, 3 as built' },
+      { section: '.static_call_sites', applied, entries: 3, note: '3 changed, 0 as built' },
+    ]);
+  });
+});
+
 describe('parameters of a kind that is long gone', () => {
   it('are ignored, and that is said', () => {
     const line = `${NAME}: Ignoring obsolete parameters`;

@@ -283,11 +283,6 @@ export const KNOWN: readonly Known[] = [
     why: "jump labels of a module's own keys",
   },
   {
-    mutant: 'module/finalize.ts: \'__ex_table\' -> ""',
-    is: 'open',
-    why: 'the name of a section in a report of what was done at load',
-  },
-  {
     mutant:
       'module/patch_sites.ts: { const { size, fields } = kernel.structs.jump_entry; const  ... 1n) !== 0n, }); } return entries; } -> {}',
     is: 'open',
@@ -314,16 +309,6 @@ export const KNOWN: readonly Known[] = [
     mutant: 'module/finalize.ts: \'BUG()\' -> ""',
     is: 'equivalent',
     why: 'of a processor that has no name for it: x86_64 has one',
-  },
-  {
-    mutant: 'module/finalize.ts: (flags & KFLAG_GPL) !== 0 -> false',
-    is: 'open',
-    why: 'flags of exports, which modules have from 7.x on: conformance loads them, no test of the folder does',
-  },
-  {
-    mutant: 'module/finalize.ts: crcs && crcs.size >= i * 4 + 4 -> crcs || crcs.size >= i * 4 + 4',
-    is: 'open',
-    why: 'exports without checksums, or with fewer than there are: no fixture has them',
   },
   {
     mutant: 'module/finalize.ts: table.size === 0 -> false',
