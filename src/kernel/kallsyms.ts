@@ -249,8 +249,8 @@ export class Kallsyms {
 }
 
 /** `name+0xoff/0xsize [module]` */
-export function symbolText({ name, offset, size, module }: ResolvedSymbol): string {
-  const at = `${name}+0x${offset.toString(16)}/0x${size.toString(16)}`;
+export function symbolText({ name, offset, size, toldSize, module }: ResolvedSymbol): string {
+  const at = `${name}+0x${offset.toString(16)}/0x${(toldSize ?? size).toString(16)}`;
   return module === undefined ? at : `${at} [${module}]`;
 }
 

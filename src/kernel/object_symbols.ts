@@ -12,6 +12,8 @@ export interface KernelSymbol {
   readonly size: number;
   /** Bytes that the object gives it, where `size` goes on to the next symbol or the end of the pages. */
   readonly ownSize?: number;
+  /** What the kernel says that its size is, where it reckons with another end: of a module's data with that of its text. */
+  readonly toldSize?: bigint;
   /** nm letter: T t D d B b R r ... */
   readonly type: string;
 }

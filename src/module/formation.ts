@@ -195,8 +195,8 @@ export class ModuleFormation {
       const start = mod.base(region);
       const textEnd = start + BigInt(mod.textSize(region));
       return [
-        { start, end: textEnd },
-        { start: textEnd, end: start + BigInt(mod.size(region)) },
+        { start, end: textEnd, textEnd },
+        { start: textEnd, end: start + BigInt(mod.size(region)), textEnd },
       ];
     });
     // is_exported() asks the one table that there is; where exports under the GPL have their own, it does not know them.

@@ -109,14 +109,15 @@ interface ModuleSymbols {
 
 /**
  * What the machine's kallsyms is to know of a module. A symbol reaches to the next one of its region, as
- * find_kallsyms_symbol() has it: a size in the object file does not count. A mapping symbol has a name and an address,
+ * find_kallsyms_symbol() has it: a size in the object file does not count. What lies behind the text is told the distance back to
+ * its end instead, a large number, since the search begins with that. A mapping symbol has a name and an address,
  * and covers nothing.
  */
 export function moduleKallsyms(
   mem: GuestMemory,
   table: SymtabAddresses,
   symbols: readonly ElfSymbol[],
-  regions: readonly { readonly start: Addr; readonly end: Addr }[],
+  regions: readonly { readonly start: Addr; readonly end: Addr; readonly textEnd: Addr }[],
   exported: ReadonlySet<string>,
 ): ModuleSymbols {
   const all = symbols
@@ -131,12 +132,15 @@ export function moduleKallsyms(
       return { name: symbol.name, addr, size: 0, type: letter.toLowerCase(), isTaken: true };
     const type = exported.has(symbol.name) ? letter.toUpperCase() : letter;
     if (isMappingSymbol(symbol.name)) return { name: symbol.name, addr, size: 0, type, isTaken: false };
-    const end = regions.find((r) => addr >= r.start && addr < r.end)?.end ?? addr;
+    const region = regions.find((r) => addr >= r.start && addr < r.end);
+    const end = region?.end ?? addr;
     const following = next.get(addr);
     const limit = following !== undefined && following < end ? following : end;
     const size = Number(limit - addr);
     const own = symbol.size > 0 && symbol.size < size ? { ownSize: symbol.size } : {};
-    return { name: symbol.name, addr, size, ...own, type, isTaken: false };
+    const isData = region !== undefined && addr >= region.textEnd;
+    const told = isData ? { toldSize: BigInt.asUintN(64, region.textEnd - addr) } : {};
+    return { name: symbol.name, addr, size, ...own, ...told, type, isTaken: false };
   });
   const plain = ({ isTaken: _, ...symbol }: (typeof made)[number]): KernelSymbol => symbol;
   return { found: made.filter(({ isTaken }) => !isTaken).map(plain), shown: made.map(plain) };
