@@ -125,6 +125,22 @@ describe('the letter of a symbol', () => {
   });
 });
 
+describe('a symbol that a module only takes', () => {
+  it('is listed of a livepatch, which keeps all its symbols, and not found as one of its own', () => {
+    const { rig, mod } = load(fixture('klpdemo_patch_target'));
+    const { symbols } = rig.core;
+    const listed = [...symbols.ofModule(mod.name)].filter(({ name }) => name === '__fentry__');
+    expect(listed).toEqual([
+      { name: '__fentry__', addr: symbols.lookupName('__fentry__'), size: 0, type: 'u' },
+    ]);
+    expect([symbols.matches('__fentry__', mod.name), symbols.lookupName(`${mod.name}:__fentry__`)]).toEqual([
+      [],
+      undefined,
+    ]);
+    expect(symbols.matches('klpdemo_new_check', mod.name)).toHaveLength(1);
+  });
+});
+
 describe('the table of symbols that stays', () => {
   it('has what is named and lies in what stays, behind the null symbol, and each as it was', () => {
     const elf = parseElf(fixture(NAME), 'x.ko', X86_64.elf);

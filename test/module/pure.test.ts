@@ -126,6 +126,39 @@ describe('the layout of a module', () => {
     expect(at('.comment')).toBeUndefined();
   });
 
+  it('has the symbols and their names behind the rest of init, and what stays of them behind the rest of core', () => {
+    const { symtab, strtab } = elf;
+    const {
+      initSymtab,
+      initStrtab,
+      initKallsyms,
+      initTypes,
+      coreSymtab,
+      coreStrtab,
+      coreTypes,
+      coreSymbols,
+    } = layout.symtab;
+    const places = [symtab, strtab].map((section) => layout.places.get(section?.index ?? 0));
+    expect(places).toEqual([
+      { section: symtab, region: 'init', offset: initSymtab },
+      { section: strtab, region: 'init', offset: initStrtab },
+    ]);
+    const ends = (region: 'core' | 'init') =>
+      [...layout.places.values()]
+        .filter((p) => p.region === region && p.section !== symtab && p.section !== strtab)
+        .map(({ offset, section }) => offset + section.size);
+    const up = (value: number, to: number) => Math.ceil(value / to) * to;
+    expect(initSymtab).toBe(up(Math.max(...ends('init')), 4096));
+    expect(initStrtab).toBe(initSymtab + (symtab?.size ?? 0));
+    expect(initKallsyms).toBe(up(initStrtab + (strtab?.size ?? 0), 8));
+    expect(initTypes).toBe(initKallsyms + BUILT_IN.structs.mod_kallsyms.size);
+    expect(layout.init.size).toBe(up(initTypes + elf.symbols.length, 4096));
+    expect(coreSymtab).toBe(up(Math.max(...ends('core')), 4096));
+    expect(coreStrtab).toBe(coreSymtab + 24 * coreSymbols.length);
+    expect(coreTypes).toBe(coreStrtab + coreSymbols.map(({ name }) => `${name}\0`).join('').length);
+    expect(layout.core.size).toBe(up(coreTypes + coreSymbols.length, 4096));
+  });
+
   it('never lets two sections overlap', () => {
     for (const region of ['core', 'init'] as const) {
       const placed = [...layout.places.values()].filter((p) => p.region === region && p.section.size > 0);

