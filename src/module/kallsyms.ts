@@ -8,7 +8,6 @@ import {
   SHF_EXECINSTR,
   SHF_WRITE,
   SHN_ABS,
-  SHN_LORESERVE,
   SHN_UNDEF,
   SHT_NOBITS,
   STB_WEAK,
@@ -28,7 +27,7 @@ function elfType(symbol: ElfSymbol): string {
   if (symbol.bind === STB_WEAK) return symbol.type === STT_OBJECT ? 'v' : 'w';
   if (shndx === SHN_UNDEF) return 'U';
   if (shndx === SHN_ABS || section?.name === '.data..percpu') return 'a';
-  if (shndx >= SHN_LORESERVE || !section) return '?';
+  if (!section) return '?';
   const flags = loadFlags(section);
   if (flags & SHF_EXECINSTR) return 't';
   if (section.type === SHT_NOBITS) return 'b';

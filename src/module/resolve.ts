@@ -181,8 +181,9 @@ function definedProblem(load: LoadInfo, symbol: ElfSymbol): string | undefined {
   if (symbol.shndx === SHN_COMMON) {
     return symbol.name.startsWith('__gnu_lto') ? undefined : `${load.name}: please compile with -fno-common`;
   }
-  if (symbol.section) return undefined;
-  const max = load.elf.header.shnum - 1;
+  const { shnum } = load.elf.header;
+  if (symbol.shndx < shnum) return undefined;
+  const max = shnum - 1;
   return `${load.name}: Symbol ${symbol.name} has an invalid section index ${symbol.shndx} (max ${max})`;
 }
 

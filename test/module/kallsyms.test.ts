@@ -66,6 +66,19 @@ describe('an address in a module', () => {
     expect(symbols.format(last.addr)).toBe(`${last.name}+0x0/0x${size} [${NAME}]`);
   });
 
+  it('at the very end of text, with nothing: the symbol is of what is behind it', () => {
+    const elf = parseElf(fixture(NAME), 'x.ko', X86_64.elf);
+    const bytes = fixture(NAME);
+    const symbol = elf.symbols.find(({ name }) => name === 'depth')?.index ?? 0;
+    const first = elf.section('.note.gnu.build-id')?.index ?? 0;
+    const view = new DataView(bytes.buffer);
+    view.setUint16((elf.symtab?.offset ?? 0) + 24 * symbol + 6, first, true);
+    view.setBigUint64((elf.symtab?.offset ?? 0) + 24 * symbol + 8, 0n, true);
+    const other = load(bytes).rig.core.symbols;
+    expect(other.lookupName('depth')).toBe(textEnd);
+    expect(other.format(textEnd + 1n)).toBe(`depth+0x1/0x0 [${NAME}]`);
+  });
+
   it.each(['depth', '__param_depth', '__this_module'])(
     'in data, as in %s, with what is left from there to the end of text, which is before it',
     (name) => {

@@ -107,6 +107,25 @@ describe('what is wrong with an object', () => {
     );
   });
 
+  it('a symbol whose section is in a table for more sections than a module may have', () => {
+    const symbol = elf.symbols.find(({ name }) => name !== '');
+    const comment = elf.header.shoff + 64 * (elf.section('.comment')?.index ?? 0);
+    const [SHT_SYMTAB_SHNDX, SHN_XINDEX] = [18, 0xffff];
+    const text = elf.section('.text')?.index ?? 0;
+    const { result, dmesg } = load(
+      altered((view) => {
+        view.setUint16((elf.symtab?.offset ?? 0) + (symbol?.index ?? 0) * 24 + 6, SHN_XINDEX, true);
+        view.setUint32(comment + 4, SHT_SYMTAB_SHNDX, true);
+        view.setUint32(comment + 40, elf.symtab?.index ?? 0, true);
+        view.setUint32((elf.section('.comment')?.offset ?? 0) + 4 * (symbol?.index ?? 0), text, true);
+      }),
+    );
+    expect(result).toMatchObject({ ok: false, code: 'ENOEXEC' });
+    expect(dmesg.at(-1)).toBe(
+      `${NAME}: Symbol ${symbol?.name} has an invalid section index 65535 (max ${elf.header.shnum - 1})`,
+    );
+  });
+
   it('relocations without addends', () => {
     const header = elf.header.shoff + 64 * (elf.section('.rela.text')?.index ?? 0);
     const { result, dmesg } = load(altered((view) => view.setUint32(header + 4, SHT_REL, true)));
