@@ -14,6 +14,7 @@ import { parseElf } from '../../src/elf/elf_object.ts';
 import { THIS_MODULE_SECTION } from '../../src/elf/module_object.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import {
+  findBug,
   moduleFindBug,
   readBug,
   searchExtable,
@@ -273,6 +274,10 @@ describe('tables for faults', () => {
   it('the bug table knows file and line of a ud2', () => {
     expect(moduleFindBug(rig.core, mod, at + 7n)).toMatchObject({ file: 'sites.c', line: 77, flags: 1 });
     expect(moduleFindBug(rig.core, mod, at)).toBeUndefined();
+    // What lies behind a table is not of it.
+    const table = mod.sections.get('__bug_table');
+    const entries = (size: number) => findBug(rig.core, { addr: table?.addr ?? 0n, size }, at + 7n);
+    expect([table?.size, entries(12)?.line, entries(0)]).toEqual([12, 77, undefined]);
   });
 });
 

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { UAPI } from '../../src/kernel/uapi.ts';
 import type { Module } from '../../src/module/module.ts';
-import { printModules, procModules } from '../../src/module/procfs.ts';
+import { MODULE_ATTRIBUTES, moduleFlags, printModules, procModules } from '../../src/module/procfs.ts';
 import { fixture, object, Rig } from './harness.ts';
 
 function loaded(rig: Rig, name: string): Module {
@@ -128,5 +128,38 @@ describe('unloading by force', () => {
     const loading = loaded(rig, 'klpdemo_target');
     loading.state = 'COMING';
     expect([users, rig.unload('klpdemo_target', UAPI.O_TRUNC), tainted(rig)]).toEqual([EAGAIN, EBUSY, false]);
+  });
+});
+
+describe('the state of a module', () => {
+  it.each([
+    ['LIVE', 'live', 'Live', '(OE)', ''],
+    ['COMING', 'coming', 'Loading', '(OE+)', '(+)'],
+    ['GOING', 'going', 'Unloading', '(OE-)', '(-)'],
+  ] as const)(
+    '%s is %s in /sys, %s in /proc, and %s or %s among its flags',
+    (state, sys, proc, tainted, clean) => {
+      const rig = new Rig();
+      const mod = loaded(rig, 'klpdemo_target');
+      mod.state = state;
+      const shown = MODULE_ATTRIBUTES.find(({ name }) => name === 'initstate')?.show(mod);
+      const line = procModules(rig.loader.modules).trimEnd().split(' ');
+      expect([shown, line[4], line.at(-1), moduleFlags(mod)]).toEqual([sys, proc, tainted, tainted]);
+      expect(moduleFlags(mod, false)).toBe('(OE)');
+      mod.taints = 0;
+      expect([moduleFlags(mod), moduleFlags(mod, false)]).toEqual([clean, '']);
+      expect(printModules(rig.loader.modules)).toBe(`Modules linked in: klpdemo_target${clean}`);
+      expect(procModules(rig.loader.modules)).toMatch(new RegExp(` ${proc} 0x[0-9a-f]{16}\n$`));
+    },
+  );
+
+  it('says whether livepatch knows it only once that says so', () => {
+    const mod = loaded(new Rig(), 'klpdemo_target');
+    const seen = [mod.klpAlive];
+    for (const alive of [true, false]) {
+      mod.klpAlive = alive;
+      seen.push(mod.klpAlive);
+    }
+    expect(seen).toEqual([false, true, false]);
   });
 });
