@@ -425,7 +425,6 @@ export class Workqueue {
 
   /** print_worker_info(): undefined for a task that works on nothing. */
   info(task: TaskStruct): WorkerInfo | undefined {
-    if ((task.flags & this.#constants.PF_WQ_WORKER) === 0) return undefined;
     const worker = this.#workers.find((w) => w.task === task);
     if (worker?.current === undefined) return undefined;
     return { wq: worker.desc, func: worker.func };

@@ -172,6 +172,21 @@ export const KNOWN: readonly Known[] = [
     why: 'before the two messages: how many vector registers are given, of which none is looked at (that at .Lnull is noticed)',
   },
   {
+    mutant: 'sched/core.ts: \'no task_struct\' -> ""',
+    is: 'equivalent',
+    why: 'of a fault of guest code the address is told, and no text',
+  },
+  {
+    mutant: 'sched/kthread.ts: addr === 0n -> false',
+    is: 'open',
+    why: 'only on a kernel from an image: a thread without a struct kthread, for want of memory, that is stopped',
+  },
+  {
+    mutant: 'sched/kthread.ts: [task.addr] -> []',
+    is: 'open',
+    why: 'only on a kernel from an image: a parked thread that is stopped',
+  },
+  {
     mutant: 'asm/x86_64/livepatch.s: __klp_unpatch_object: drop: ud2 -> ',
     is: 'open',
     why: 'the warning of an unregistration that fails: no test has one fail',

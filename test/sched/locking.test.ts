@@ -125,6 +125,30 @@ describe('who waits for a mutex no longer', () => {
   });
 });
 
+describe('who died while he waited for a mutex', () => {
+  it('is nobody whom its owner would wake', async () => {
+    await boot();
+    const { mem, sched } = { ...world.machine.inspect, ...world.machine.inspect.core };
+    const lock = 0xffffffffc5000000n;
+    mem.map(lock, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    const hold = await world.kernel(
+      'push rbx\nmov rbx, rdi\ncall mutex_lock\nmov edi, 9\ncall schedule_timeout_uninterruptible\nmov rdi, rbx\ncall mutex_unlock\npop rbx\nret',
+    );
+    const owner = world.thread(hold, lock);
+    expect(world.untilAsleep(owner)).toBe(true);
+    const waiter = world.thread('mutex_lock', lock);
+    expect(world.untilAsleep(waiter)).toBe(true);
+    const word = mem.readU64(lock);
+    mem.unmap(lock, PAGE_SIZE);
+    sched.wakeUpProcess(waiter);
+    expect(world.untilGone([waiter])).toBe(true);
+    mem.map(lock, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    mem.writeU64(lock, word);
+    expect(world.untilGone([owner])).toBe(true);
+    expect(mem.readU64(lock)).toBe(0n);
+  });
+});
+
 describe('a completion', () => {
   const DONE = BigInt(LAYOUT.completion.fields.done);
 

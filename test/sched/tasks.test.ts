@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Stepper } from '../../src/check/stepper.ts';
 import { USER_TEXT_BASE } from '../../src/guest/windows.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { KernelError } from '../../src/kernel/errno.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
@@ -86,6 +87,9 @@ describe('fork', () => {
     const zombie = child() as TaskStruct;
     world.machine.runFor(10 * MS);
     expect(zombie.stackSlot).toBe(-1);
+    const { exit_state } = BUILT_IN.structs.task_struct.fields;
+    const state = world.machine.inspect.core.mem.readU32(zombie.addr + BigInt(exit_state));
+    expect(state).toBe(BUILT_IN.constants.EXIT_ZOMBIE);
     expect(world.machine.inspect.core.tasks.byPid(zombie.pid)).toBe(zombie);
     world.machine.inspect.exit.sendSignal(task, SIGKILL);
     expect(world.untilGone([task, zombie])).toBe(true);

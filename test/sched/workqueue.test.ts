@@ -5,9 +5,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Stepper } from '../../src/check/stepper.ts';
 import type { Addr } from '../../src/guest/addr.ts';
+import type { HostGenerator } from '../../src/guest/hostcall.ts';
+import { GuestMemoryError } from '../../src/guest/memory.ts';
 import { packageRoot } from '../../src/guest/package_root.ts';
 import { BUILT_IN, tickNs } from '../../src/kernel/description.ts';
 import { WorkqueueStructs } from '../../src/sched/workqueue_struct.ts';
+import { runInTask } from '../machine/in_task.ts';
 import { MS, World } from './world.ts';
 
 const TICK_NS = tickNs(BUILT_IN);
@@ -18,6 +21,7 @@ const { work_struct: W, delayed_work: D } = LAYOUT;
 /** Behind a test's work item: how often it ran, and on which CPU last. */
 const RAN = BigInt(D.size);
 const CPU = RAN + 4n;
+const DONE = RAN + 8n;
 
 let world: World;
 beforeEach(async () => {
@@ -124,6 +128,14 @@ describe('delayed work', () => {
     expect([ran(work), world.u32(work + CPU)]).toEqual([1, 1]);
   });
 
+  it('that has no delay is queued at once, by no timer', async () => {
+    const { workqueue, timers } = world.machine.inspect;
+    const work = await item();
+    expect(workqueue.queueDelayedWork(work, 0)).toBe(true);
+    expect(timers.next()).toBeUndefined();
+    expect(untilRan(work)).toBe(true);
+  });
+
   it('is put off and brought forward by mod_delayed_work()', async () => {
     const { workqueue } = world.machine.inspect;
     const work = await item();
@@ -147,6 +159,17 @@ describe('delayed work', () => {
     expect([ran(work), world.machine.inspect.timers.next()]).toEqual([0, undefined]);
     workqueue.queueDelayedWork(work, 1);
     expect(untilRan(work)).toBe(true);
+  });
+
+  it('that is cancelled while it waits for its turn leaves the others in theirs', async () => {
+    const { workqueue } = world.machine.inspect;
+    const one = { name: 'one', maxActive: 1, active: 0 };
+    const works = [await item('mov edi, 20\ncall msleep'), await item(), await item()];
+    for (const work of works) workqueue.queueWork(work, 0, one);
+    expect(untilRan(works[0])).toBe(true);
+    expect(world.untilGone([call('cancel_work_sync', works[2])], 10)).toBe(true);
+    world.machine.runFor(100 * MS);
+    expect(works.map(ran)).toEqual([1, 1, 0]);
   });
 
   it('that is flushed runs now', async () => {
@@ -224,6 +247,50 @@ describe('schedule_on_each_cpu()', () => {
 
 describe('a workqueue that a driver of a real kernel makes', () => {
   const WQ_UNBOUND = 1 << 1;
+
+  it('is flushed when its own items are over, those that wait for their turn with them, and destroyed then', async () => {
+    const { core } = world.machine.inspect;
+    const call = (name: string, ...args: bigint[]) =>
+      core.host.get(name)?.({ cpu: core.here(), args, sp: world.zeroed(64), caller: 0n });
+    const name = world.zeroed(8);
+    core.mem.writeCString(name, 'mine');
+    const wq = call('alloc_workqueue', name, 0n, 1n) as bigint;
+    const sleeps = (ms: number) => item(`mov edi, ${ms}\ncall msleep\ninc dword ptr [rbx+${DONE}]`);
+    const own = [await sleeps(30), await sleeps(30)];
+    const others = [await sleeps(300), await sleeps(300)];
+    const theirs = call('alloc_workqueue', name, 0n, 1n) as bigint;
+    for (const [at, of] of [
+      [others[0], theirs],
+      [others[1], theirs],
+      [own[0], wq],
+      [own[1], wq],
+    ] as const)
+      call('queue_work_on', 0n, of, at);
+    const done = (works: readonly Addr[]) => works.map((work) => world.u32(work + DONE));
+    const seen: number[][] = [];
+    const status = runInTask(world.machine, function* () {
+      seen.push(done([...own, others[0]]));
+      yield* call('__flush_workqueue', wq) as HostGenerator<void>;
+      seen.push(done([...own, others[0]]));
+      // One that runs already.
+      call('queue_work_on', 0n, wq, own[0]);
+      yield { call: core.symbols.require('msleep'), args: [8n] };
+      yield* call('destroy_workqueue', wq) as HostGenerator<void>;
+      seen.push(done([...own, others[0]]));
+    });
+    expect(status).toBe(0);
+    expect(seen).toEqual([
+      [0, 0, 0],
+      [1, 1, 0],
+      [2, 1, 0],
+    ]);
+  });
+
+  it('that is not there is not destroyed: who asks for it faults', () => {
+    const destroy = world.machine.inspect.core.host.get('destroy_workqueue');
+    const asked = destroy?.({ cpu: 0, args: [0n], sp: 0n, caller: 0n }) as HostGenerator<void>;
+    expect(() => asked.next(0n)).toThrow(GuestMemoryError);
+  });
 
   it('that does one item at a time has the others wait, on whatever CPU, and does each in the end', async () => {
     const { workqueue } = world.machine.inspect;
