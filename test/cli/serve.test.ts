@@ -73,6 +73,7 @@ class Watcher {
   #hear(message: LiveMessage): void {
     if ('begin' in message) {
       this.events = [];
+      this.state = undefined;
       this.machines++;
     } else if ('happened' in message)
       this.events.push(...((message.happened as LiveHappened).events as Event[]));
@@ -101,17 +102,23 @@ class Watcher {
     return answer() as LiveSaid;
   }
 
+  /** Lets time pass, and waits until it does: what is told later is of behind that. */
+  async played(): Promise<void> {
+    await this.asked({ do: 'play' });
+    await this.until(() => this.state?.mode !== 'paused');
+  }
+
   async paused(): Promise<LiveState> {
     await this.asked({ do: 'pause' });
     await this.until(() => this.state?.mode === 'paused');
     return this.state as LiveState;
   }
 
-  /** Steps, and waits until it stands still again. */
+  /** Steps, and waits until it stands still elsewhere: where it stands may be told more than once. */
   async stepped(asked: object): Promise<LiveState> {
-    const before = this.state;
+    const before = this.state?.instructions;
     await this.asked(asked);
-    await this.until(() => this.state !== before && this.state?.mode === 'paused');
+    await this.until(() => this.state?.instructions !== before && this.state?.mode === 'paused');
     return this.state as LiveState;
   }
 }
@@ -239,7 +246,7 @@ describe('klpemu serve', () => {
     );
     expect(poke).toMatchObject({ step: 'first byte' });
     expect(Number(there)).toBeGreaterThan(1000);
-    await watcher.asked({ do: 'play' });
+    await watcher.played();
   });
 
   it('stands still when it is told to, and goes on by as many instructions as it is told', async () => {
@@ -264,7 +271,7 @@ describe('klpemu serve', () => {
     expect(watcher.events).toEqual(before.slice(0, length));
     expect(watcher.events.at(-1)?.t).toBeLessThanOrEqual(t);
     expect(Math.abs(length - completion)).toBeLessThan(20);
-    await watcher.asked({ do: 'play' });
+    await watcher.played();
     await watcher.until(() => watcher.events.length > completion + 5);
     const again = watcher.events.slice(0, completion + 5);
     expect(again).toEqual(before.slice(0, again.length));
@@ -285,7 +292,7 @@ describe('klpemu serve', () => {
       stderr: expect.stringContaining("'cat /proc/klpdemo /proc/modules' is under way"),
     });
     const answers = watcher.said.length;
-    await watcher.asked({ do: 'play' });
+    await watcher.played();
     await watcher.until(() => watcher.said.slice(answers).some(({ line }) => line?.startsWith('cat')));
     expect(watcher.said.at(-1)).toMatchObject({ status: 0, stdout });
     expect(await watcher.typed('uname -r')).toMatchObject({ status: 0 });
