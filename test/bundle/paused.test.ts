@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { MODULES } from '../module/harness.ts';
 // Modules that user space pauses and brings to life, by programs that do it right, do it wrong, or die.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -236,6 +239,14 @@ describe('bundle.md, the variation: paused from user space', () => {
       expect(w.cat('/proc/modules')).toMatch(/^klpbundle_waits .* Live /m);
     },
   );
+
+  it('whose init falls over has its task killed and stays where it is, as one that is loaded at once', async () => {
+    w.machine.addFile('/fault.ko', new Uint8Array(readFileSync(join(MODULES, 'klpdemo_fault.ko'))));
+    const task = w.machine.spawn('modprobe_paused', ['/fault.ko', 'what=null_write where=init']);
+    expect(w.wait(task)).toBe(128 + SIGKILL);
+    expect(w.cat('/proc/modules')).toMatch(/^klpdemo_fault \d+ 1 - Loading /m);
+    expect(modprobe('core')).toBe(0);
+  });
 
   it('has handles in the bundle model only', async () => {
     const classic = await World.boot({ model: 'classic' });

@@ -30,8 +30,6 @@ export class PausedModules {
   readonly #livepatch: Livepatch;
   readonly #fs: FileSystem;
   readonly #byFile = new Map<Addr, Module>();
-  /** Which a task is bringing to life: the others that have the handle can do nothing more with it. */
-  readonly #unpausing = new Set<Module>();
 
   constructor(core: KernelCore, loader: ModuleLoader, livepatch: Livepatch, fs: FileSystem) {
     this.#core = core;
@@ -79,28 +77,21 @@ export class PausedModules {
     const refused = this.#livepatch.model.pausing('module_unpause');
     if (refused !== 0) return refused;
     const file = this.#fs.files.file(this.#core.currentOf(call), Number(BigInt.asIntN(32, call.args[0])));
-    const mod = file !== undefined ? this.#paused(file) : undefined;
+    const mod = file !== undefined ? this.#byFile.get(file) : undefined;
     return file === undefined || !mod ? -UAPI.EBADF : { file, mod };
   }
 
   /** module_unpause() */
   *unpause({ file, mod }: Held): HostGenerator<bigint> {
     // Somebody else was faster while this task waited on the gate.
-    if (this.#paused(file) !== mod) return negErrno(UAPI.EBADF);
+    if (this.#byFile.get(file) !== mod) return negErrno(UAPI.EBADF);
     const refused = this.#livepatch.model.mayUnpause(mod);
     if (refused !== 0) return negErrno(-refused);
-    this.#unpausing.add(mod);
-    const result = yield* this.#loader.unpause(mod);
-    this.#unpausing.delete(mod);
+    // From here on it is a load as any other, and the handle has no part in it, though its init may fall over.
     this.#byFile.delete(file);
+    const result = yield* this.#loader.unpause(mod);
     mod.held = false;
     return result.ok ? 0n : negErrno(result.errno);
-  }
-
-  /** The module of a handle, until somebody brings it to life. */
-  #paused(file: Addr): Module | undefined {
-    const mod = this.#byFile.get(file);
-    return mod && !this.#unpausing.has(mod) ? mod : undefined;
   }
 
   *#closed(file: Addr): HostGenerator<void> {
