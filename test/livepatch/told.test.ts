@@ -3,7 +3,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { BUILT_IN, type KernelDescription } from '../../src/kernel/description.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
-import { roundJiffiesRelative } from '../../src/kernel/jiffies.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
 import { World } from '../ftrace/world.ts';
 
@@ -234,26 +233,5 @@ describe('the stack check', () => {
     world.load('klpdemo_patch_both');
     expect(names.length).toBeGreaterThan(1);
     expect(of('blocked').map((e) => e.func)).toEqual([names[0]]);
-  });
-});
-
-describe('round_jiffies_relative()', () => {
-  it('goes down in the first quarter of a second, up behind it, and never to what is over', () => {
-    // HZ is 250, jiffies begin at 2^32 - 300 * HZ: 46 jiffies behind a whole second.
-    const initial = (2 ** 32 - 300 * 250) % 250;
-    const due = (now: number, cpu = 0, delay = 250) => {
-      return roundJiffiesRelative(250, delay, cpu, now) + now / 4e6;
-    };
-    const whole = 250 - initial;
-    const now = (jiffies: number) => (whole + jiffies) * 4e6;
-    expect(due(now(0))).toBe(whole + 250);
-    // HZ / 4 is an int: 62, and the 62nd jiffy is not below it.
-    expect(due(now(61))).toBe(whole + 250);
-    expect(due(now(62))).toBe(whole + 500);
-    expect(due(now(249))).toBe(whole + 500);
-    // A short delay that would be rounded to what is over is taken as it is.
-    expect(due(now(10), 0, 5)).toBe(whole + 15);
-    expect(due(now(0), 0, 0)).toBe(whole + 0);
-    expect(due(now(0), 2)).toBe(whole + 250 - 6);
   });
 });

@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
-import { roundJiffiesRelative } from '../../src/kernel/jiffies.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
 import { World } from '../ftrace/world.ts';
 
@@ -291,25 +290,6 @@ describe('whatever tasks do', () => {
         expect(world.livepatch.transitionPatch).toBeUndefined();
       }),
       { numRuns: 60 },
-    );
-  });
-});
-
-describe('round_jiffies_relative', () => {
-  it('keeps three jiffies between one CPU and the next', () => {
-    const at = [0, 1, 2, 7].map((cpu) => roundJiffiesRelative(C.HZ, C.HZ, cpu, 0.4e9));
-    expect(at.map((jiffies) => (at[0] - jiffies + C.HZ) % C.HZ)).toEqual([0, 3, 6, 21]);
-  });
-
-  it('falls on one jiffy of the second for each CPU, a quarter to five quarters of a second from now', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 1e12 }), fc.integer({ min: 0, max: 7 }), (now, cpu) => {
-        const delay = roundJiffiesRelative(C.HZ, C.HZ, cpu, now);
-        const jiffy = Math.floor(now / 4e6) + delay + 2 ** 32 - 300 * C.HZ;
-        expect((jiffy + 3 * cpu) % C.HZ).toBe(0);
-        expect(delay).toBeGreaterThan(0);
-        expect(delay).toBeLessThanOrEqual(1.76 * C.HZ);
-      }),
     );
   });
 });

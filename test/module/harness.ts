@@ -17,6 +17,7 @@ import { defineParams } from '../../src/kernel/params.ts';
 import { Printk } from '../../src/kernel/printk.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { type LoadResult, ModuleLoader } from '../../src/module/main.ts';
+import type { Module } from '../../src/module/module.ts';
 import { ModuleArena } from '../../src/module/module_alloc.ts';
 import type { ModuleLoaderPorts } from '../../src/module/ports.ts';
 
@@ -192,4 +193,12 @@ export function renamed(bytes: Uint8Array, from: string, to: string): Uint8Array
   copy.writeBigUInt64LE(BigInt(bytes.length), at(names.index) + 24);
   copy.writeBigUInt64LE(BigInt(names.size + to.length + 1), at(names.index) + 32);
   return new Uint8Array(copy);
+}
+
+/** A machine with the module of a file. @throws Error with the reason where it is refused */
+export function loadedFrom(bytes: Uint8Array): { rig: Rig; mod: Module } {
+  const rig = new Rig();
+  const result = rig.load(bytes, '', 'x.ko');
+  if (!result.ok) throw new Error(result.reason);
+  return { rig, mod: result.module };
 }

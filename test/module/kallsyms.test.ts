@@ -4,22 +4,14 @@ import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
-import type { Module } from '../../src/module/module.ts';
-import { fixture, Rig, renamed, replaced } from './harness.ts';
+import { fixture, loadedFrom, Rig, renamed, replaced } from './harness.ts';
 
 const NAME = 'klpdemo_target';
 /** A function of it that is as long as any name below, and the one before it. */
 const [FUNCTION, BEFORE] = ['klpdemo_descend', 'klpdemo_wait'];
 
-function load(bytes: Uint8Array): { rig: Rig; mod: Module } {
-  const rig = new Rig();
-  const result = rig.load(bytes, '', 'x.ko');
-  if (!result.ok) throw new Error(result.reason);
-  return { rig, mod: result.module };
-}
-
 describe('a symbol whose name is that of a mapping symbol', () => {
-  const plain = load(fixture(NAME));
+  const plain = loadedFrom(fixture(NAME));
   const addr = plain.rig.core.symbols.lookupName(FUNCTION) ?? 0n;
 
   it.each([
@@ -36,7 +28,7 @@ describe('a symbol whose name is that of a mapping symbol', () => {
     ['L.C7', false],
     ['x.LC7', false],
   ])('%s: whether its address is called by what is before it: %j', (name, isMapping) => {
-    const { rig } = load(replaced(fixture(NAME), FUNCTION, name));
+    const { rig } = loadedFrom(replaced(fixture(NAME), FUNCTION, name));
     const { symbols } = rig.core;
     const before = symbols.lookupName(BEFORE) ?? 0n;
     const found = symbols.lookup(addr + 1n);
@@ -52,7 +44,7 @@ describe('a symbol whose name is that of a mapping symbol', () => {
 });
 
 describe('an address in a module', () => {
-  const { rig, mod } = load(fixture(NAME));
+  const { rig, mod } = loadedFrom(fixture(NAME));
   const { symbols } = rig.core;
   const at = (name: string) => symbols.lookupName(name) ?? 0n;
   const textEnd = mod.base('core') + BigInt(mod.textSize('core'));
@@ -74,7 +66,7 @@ describe('an address in a module', () => {
     const view = new DataView(bytes.buffer);
     view.setUint16((elf.symtab?.offset ?? 0) + 24 * symbol + 6, first, true);
     view.setBigUint64((elf.symtab?.offset ?? 0) + 24 * symbol + 8, 0n, true);
-    const other = load(bytes).rig.core.symbols;
+    const other = loadedFrom(bytes).rig.core.symbols;
     expect(other.lookupName('depth')).toBe(textEnd);
     expect(other.format(textEnd + 1n)).toBe(`depth+0x1/0x0 [${NAME}]`);
   });
@@ -140,7 +132,7 @@ describe('the letter of a symbol', () => {
 
 describe('a symbol that a module only takes', () => {
   it('is listed of a livepatch, which keeps all its symbols, and not found as one of its own', () => {
-    const { rig, mod } = load(fixture('klpdemo_patch_target'));
+    const { rig, mod } = loadedFrom(fixture('klpdemo_patch_target'));
     const { symbols } = rig.core;
     const listed = [...symbols.ofModule(mod.name)].filter(({ name }) => name === '__fentry__');
     expect(listed).toEqual([
@@ -157,7 +149,7 @@ describe('a symbol that a module only takes', () => {
 describe('the table of symbols that stays', () => {
   it('has what is named and lies in what stays, behind the null symbol, and each as it was', () => {
     const elf = parseElf(fixture(NAME), 'x.ko', X86_64.elf);
-    const { rig, mod } = load(fixture(NAME));
+    const { rig, mod } = loadedFrom(fixture(NAME));
     const stays = (index: number) => mod.layout.places.get(index)?.region === 'core';
     const kept = elf.symbols.filter(({ name, shndx }, i) => i === 0 || (name !== '' && stays(shndx)));
     // Symbols of sections have no name, some of sections that stay.

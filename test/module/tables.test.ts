@@ -4,19 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import type { Module } from '../../src/module/module.ts';
-import { fixture, object, Rig, renamed } from './harness.ts';
+import { fixture, loadedFrom, object, type Rig, renamed } from './harness.ts';
 
 const NAME = 'klpdemo_target';
 /** A section of it that stays in memory, and that nothing here reads. */
 const SPARE = '.rodata';
 const SPARE_SIZE = parseElf(fixture(NAME), 'x.ko', X86_64.elf).section(SPARE)?.size ?? 0;
-
-function load(bytes: Uint8Array): { rig: Rig; mod: Module } {
-  const rig = new Rig();
-  const result = rig.load(bytes, '', 'x.ko');
-  if (!result.ok) throw new Error(result.reason);
-  return { rig, mod: result.module };
-}
 
 describe('the struct of a module', () => {
   /** Its pointers to tables, their counts, the sections, and the bytes of an entry. */
@@ -58,7 +51,7 @@ describe('the struct of a module', () => {
     ['module-sites', ['__ex_table', '__bug_table', '__jump_table', '.static_call_sites']],
     ['module-exporter', ['__ksymtab', '__ksymtab_gpl']],
   ])('of %s has where each of its tables is, and how many entries it has', (name, tables) => {
-    const world = load(name.startsWith('klp') ? fixture(name) : object(name));
+    const world = loadedFrom(name.startsWith('klp') ? fixture(name) : object(name));
     expect(seen(world)).toEqual(expected(world.mod));
     expect(TABLES.filter(([, , section]) => world.mod.sections.has(section)).map(([, , s]) => s)).toEqual(
       expect.arrayContaining(tables),
@@ -68,14 +61,14 @@ describe('the struct of a module', () => {
   it.each(TABLES.slice(8).map(([, , section]) => [section]))(
     'has %s, of a module with such a section',
     (section) => {
-      const world = load(renamed(fixture(NAME), SPARE, section));
+      const world = loadedFrom(renamed(fixture(NAME), SPARE, section));
       expect(world.mod.sections.get(section)?.size).toBe(SPARE_SIZE);
       expect(seen(world)).toEqual(expected(world.mod));
     },
   );
 
   it('has its unwind tables', () => {
-    const { rig, mod } = load(fixture(NAME));
+    const { rig, mod } = loadedFrom(fixture(NAME));
     const { addr, sections, orc, reports } = mod;
     const { arch_orc_unwind_ip, arch_orc_unwind, arch_num_orcs } = rig.core.kernel.structs.module.fields;
     const { mem } = rig.core;
@@ -108,7 +101,7 @@ describe('a section for what is not there', () => {
     ['.altinstr_aux', 1, 'text of alternatives that test at run time; used as it is'],
     ['.BTF', 1, 'type information is not read'],
   ] as const;
-  const reports = (bytes: Uint8Array) => load(bytes).mod.reports.filter(({ applied }) => !applied);
+  const reports = (bytes: Uint8Array) => loadedFrom(bytes).mod.reports.filter(({ applied }) => !applied);
 
   it.each(NOT_APPLIED)('%s, with entries of %i bytes, is told: %s', (section, size, note) => {
     const entries = Math.floor(SPARE_SIZE / size);
@@ -130,7 +123,7 @@ describe('what a module exports', () => {
 
   /** Name, namespace, checksum, and whether it is for GPL modules only. */
   function exported(bytes: Uint8Array): unknown[] {
-    const { rig, mod } = load(bytes);
+    const { rig, mod } = loadedFrom(bytes);
     return mod.exports.map(({ name, addr, namespace, crc, gpl }) => {
       expect(addr).toBe(rig.core.symbols.lookupName(name));
       return [name, namespace, crc, gpl];
@@ -176,7 +169,7 @@ describe('what a module exports', () => {
 
 describe('what was done with the tables of a module', () => {
   it('is told of each, with how many entries it has', () => {
-    const { mod } = load(object('module-sites'));
+    const { mod } = loadedFrom(object('module-sites'));
     const applied = true;
     expect(mod.reports).toEqual([
       { section: '__ex_table', applied, entries: 2, note: 'sorted' },
@@ -192,9 +185,9 @@ describe('what was done with the tables of a module', () => {
 describe('parameters of a kind that is long gone', () => {
   it('are ignored, and that is said', () => {
     const line = `${NAME}: Ignoring obsolete parameters`;
-    expect(load(renamed(fixture(NAME), SPARE, '__obsparm')).rig.dmesg).toContain(line);
-    expect(load(fixture(NAME)).rig.dmesg).not.toContain(line);
+    expect(loadedFrom(renamed(fixture(NAME), SPARE, '__obsparm')).rig.dmesg).toContain(line);
+    expect(loadedFrom(fixture(NAME)).rig.dmesg).not.toContain(line);
     // As of all its tables, the kernel looks for those that are in memory.
-    expect(load(renamed(fixture(NAME), '.comment', '__obsparm')).rig.dmesg).not.toContain(line);
+    expect(loadedFrom(renamed(fixture(NAME), '.comment', '__obsparm')).rig.dmesg).not.toContain(line);
   });
 });

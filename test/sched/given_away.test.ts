@@ -40,7 +40,7 @@ it.each([
   ['gives it away where somebody is to have it', ASKED, 1, 50n],
   ['does nothing where nobody asks', '', 0, 0n],
 ])('__cond_resched() %s, and says so', async (_, asked, result, others) => {
-  // Of the built-in kernel it is a part where tasks switch in it, too.
+  // It is in the image of releases whose tasks switch in it.
   world = await World.boot({ cpus: 1 }, { ...BUILT_IN, release: LIVEPATCH.inCondResched.release });
   const caller = await world.kernel(fillAndCall('__cond_resched', `${BEFORE}\n${asked}`, BEHIND));
   const shared = world.zeroed(SEEN + 8);
